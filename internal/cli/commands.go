@@ -1,0 +1,11 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// commands lists every command, in the order of a first day with Bailiwick. Each owner of a command
+// adds its constructor here.
+func commands(env *Env) []*cobra.Command {
+	return []*cobra.Command{
+		newVersion(env),
+	}
+}
