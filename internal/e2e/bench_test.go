@@ -1,0 +1,203 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/bailiwick/internal/pypi/distmake"
+)
+
+// uploader is a client that keeps its connections, as twine and uv do.
+func uploader(connections int) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+}
+
+// fill uploads one file to each of n new projects, sixteen at a time.
+func (s *site) fill(b *testing.B, n int) {
+	b.Helper()
+	c := uploader(16)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			for {
+				i := next.Add(1)
+				if i > int64(n) {
+					return
+				}
+				status, _, _, err := s.upload(b.Context(), c, fmt.Sprintf("filled-%d", i), "1.0")
+				if err != nil || status != http.StatusOK {
+					b.Errorf("filling: status %d, %v", status, err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// load uploads b.N files with the given number of clients at once, spread over a hundred projects, and reports latencies and rate.
+func (s *site) load(b *testing.B, clients int) {
+	b.Helper()
+	c := uploader(clients)
+	latencies := make([]time.Duration, b.N)
+	var next atomic.Int64
+	run := time.Now().UnixNano()
+	b.ResetTimer()
+	started := time.Now()
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			for {
+				i := next.Add(1) - 1
+				if i >= int64(b.N) {
+					return
+				}
+				begin := time.Now()
+				status, _, _, err := s.upload(context.Background(), c, fmt.Sprintf("filled-%d", 1+i%100), fmt.Sprintf("2.%d.%d", run, i))
+				if err != nil || status != http.StatusOK {
+					b.Errorf("upload: status %d, %v", status, err)
+					return
+				}
+				latencies[i] = time.Since(begin)
+			}
+		})
+	}
+	group.Wait()
+	elapsed := time.Since(started)
+	b.StopTimer()
+	slices.Sort(latencies)
+	b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(float64(b.N)/elapsed.Seconds(), "uploads/s")
+}
+
+// BenchmarkUpload measures uploads from request to answer, that is to installable, over loopback with the load generator on the same cores.
+// The index holds 1,000 projects already. Use a count: -benchtime 3000x.
+func BenchmarkUpload(b *testing.B) {
+	for _, clients := range []int{1, 32} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			s := newSite(b).start(b)
+			s.fill(b, 1000)
+			s.load(b, clients)
+		})
+	}
+}
+
+// BenchmarkUploadBesideManyFiles shows that a publication does not cost more because other projects have many files.
+func BenchmarkUploadBesideManyFiles(b *testing.B) {
+	for _, files := range []int{0, 5000} {
+		b.Run(fmt.Sprintf("other-files=%d", files), func(b *testing.B) {
+			s := newSite(b).start(b)
+			s.fill(b, 100)
+			c := uploader(16)
+			var next atomic.Int64
+			var group sync.WaitGroup
+			for range 16 {
+				group.Go(func() {
+					for i := next.Add(1); i <= int64(files); i = next.Add(1) {
+						status, _, _, err := s.upload(b.Context(), c, fmt.Sprintf("crowded-%d", i%50), fmt.Sprintf("1.%d", i))
+						if err != nil || status != http.StatusOK {
+							b.Errorf("filling: status %d, %v", status, err)
+							return
+						}
+					}
+				})
+			}
+			group.Wait()
+			s.load(b, 1)
+		})
+	}
+}
+
+// BenchmarkServeMemory reports the server's memory with 10,000 projects; one iteration is enough: -benchtime 1x.
+func BenchmarkServeMemory(b *testing.B) {
+	for range b.N {
+		s := newSite(b).start(b)
+		s.fill(b, 10_000)
+		b.ReportMetric(vm(b, s.server.Process.Pid, "VmHWM"), "peak-MiB")
+		s.stop(b)
+		s.start(b)
+		get(b, s.url+"/simple/")
+		b.ReportMetric(vm(b, s.server.Process.Pid, "VmRSS"), "restarted-MiB")
+	}
+}
+
+// vm reads a memory figure of a process, in MiB.
+func vm(b *testing.B, pid int, field string) float64 {
+	b.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Skipf("SKIPPED: no /proc on this machine: %v", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, field+":"); ok {
+			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kib / 1024
+		}
+	}
+	b.Fatalf("no %s for process %d", field, pid)
+	return 0
+}
+
+// BenchmarkInstall compares a verified install of 30 small wheels with plain pip from the same server, interleaved, client state warm.
+// Use -benchtime 7x for seven rounds.
+func BenchmarkInstall(b *testing.B) {
+	python := tool(b, "pip-new/bin/python")
+	s := newSite(b).start(b).trust(b)
+	dist := b.TempDir()
+	var names []string
+	c := uploader(1)
+	for i := range 30 {
+		name := fmt.Sprintf("small-%d", i)
+		names = append(names, name)
+		if status, _, _, err := s.upload(b.Context(), c, name, "1.0"); err != nil || status != http.StatusOK {
+			b.Fatalf("upload: status %d, %v", status, err)
+		}
+	}
+	install := func(verified bool) time.Duration {
+		target := filepath.Join(dist, fmt.Sprintf("t%d", time.Now().UnixNano()))
+		args := append([]string{"-m", "pip", "install", "--quiet", "--target", target}, names...)
+		begin := time.Now()
+		if verified {
+			s.user(b, append([]string{"run", "--", python}, args...)...).wantCode(b, 0)
+		} else {
+			command(b, s.dir, s.env("PIP_INDEX_URL="+s.url+"/simple/"), python, args...).wantCode(b, 0)
+		}
+		return time.Since(begin)
+	}
+	install(true) // warm both
+	install(false)
+	var plain, verified []time.Duration
+	b.ResetTimer()
+	for range b.N {
+		plain = append(plain, install(false))
+		verified = append(verified, install(true))
+	}
+	slices.Sort(plain)
+	slices.Sort(verified)
+	p, v := plain[len(plain)/2], verified[len(verified)/2]
+	b.ReportMetric(float64(p.Milliseconds()), "plain-ms")
+	b.ReportMetric(float64(v.Milliseconds()), "verified-ms")
+	b.ReportMetric(v.Seconds()/p.Seconds(), "ratio")
+}
+
+// BenchmarkWheel is the share of the load generator: what making one small wheel costs.
+func BenchmarkWheel(b *testing.B) {
+	for i := range b.N {
+		distmake.Wheel("generated", strconv.Itoa(i), distmake.Options{})
+	}
+}
