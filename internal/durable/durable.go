@@ -63,6 +63,24 @@ func Replace(dir *os.Root, name string, data []byte, perm fs.FileMode) error {
 	return store(rooted{dir}, name, data, perm, folder.rename)
 }
 
+// MoveNew gives a file that is written and synced its final name, atomically and durably, unless
+// something has that name: then the error is [fs.ErrExist] and from stays. Both names are relative
+// to dir, and may lie in different folders of it. The caller has synced the content; that it no
+// longer has the name from is not made durable.
+//
+// System calls: linkat(to), unlinkat(from), openat(folder of to), fsync, close.
+func MoveNew(dir *os.Root, from, to string) error {
+	r := rooted{dir}
+	if err := nameNew(r, from, to); err != nil {
+		return explain("naming", dir.Name(), to, err)
+	}
+	_ = r.remove(from) // gone already where a rename did it; a second name harms nobody
+	if err := r.syncDir(path.Dir(to)); err != nil {
+		return explain("syncing the folder of", dir.Name(), to, err)
+	}
+	return nil
+}
+
 // Mkdir makes a folder durably. The error is [fs.ErrExist] if name is there.
 //
 // System calls: mkdirat, openat(parent), fsync, close.

@@ -233,6 +233,34 @@ func TestNothingLeavesTheFolder(t *testing.T) {
 	}
 }
 
+func TestMoveNew(t *testing.T) {
+	root := openRoot(t)
+	for _, dir := range []string{"staging", "final"} {
+		if err := root.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, content := range []string{"first", "second"} {
+		if err := root.WriteFile("staging/"+content, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.MoveNew(root, "staging/first", "final/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.MoveNew(root, "staging/second", "final/a"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("moving onto a file: %v, want fs.ErrExist", err)
+	}
+	wantContent(t, root, "final/a", "first")
+	wantContent(t, root, "staging/second", "second")
+	if _, err := root.Lstat("staging/first"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the old name is still there: %v", err)
+	}
+	if err := durable.MoveNew(root, "staging/missing", "final/b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("moving a missing file: %v, want fs.ErrNotExist", err)
+	}
+}
+
 func TestMkdirAndSyncDir(t *testing.T) {
 	root := openRoot(t)
 	if err := durable.Mkdir(root, "d", 0o700); err != nil {
