@@ -1,0 +1,128 @@
+package tuf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// The bounds of names, in bytes.
+const (
+	MaxRoleName   = 256
+	MaxTargetPath = 1024
+	MaxKeyID      = 128
+)
+
+// ErrName is returned for a role name or target path that can not be used.
+var ErrName = errors.New("not a usable name")
+
+// RoleName is the name of a role: one of the four constants, or a delegated role.
+// Made by ParseRoleName or found in verified metadata, it is not empty, has at most
+// MaxRoleName bytes and is valid UTF-8. It is not a file name: it may contain
+// slashes and dots, so whoever stores or requests a role must encode it.
+type RoleName string
+
+// The top-level roles.
+const (
+	RoleRoot      RoleName = "root"
+	RoleTimestamp RoleName = "timestamp"
+	RoleSnapshot  RoleName = "snapshot"
+	RoleTargets   RoleName = "targets"
+)
+
+// ParseRoleName checks a role name. Its error matches ErrName.
+func ParseRoleName(s string) (RoleName, error) {
+	if reason := roleNameProblem(s); reason != "" {
+		return "", fmt.Errorf("%w: role %.60q: %s", ErrName, s, reason)
+	}
+	return RoleName(s), nil
+}
+
+// TopLevel reports whether n is one of the four top-level roles, in any mixture of
+// upper and lower case: on some file systems those are the same file.
+func (n RoleName) TopLevel() bool {
+	for _, top := range [...]RoleName{RoleRoot, RoleTimestamp, RoleSnapshot, RoleTargets} {
+		if strings.EqualFold(string(n), string(top)) {
+			return true
+		}
+	}
+	return false
+}
+
+// CompareRoleNames orders roles as snapshot metadata lists them: by the bytes of
+// their file names, NAME.json. That is not the order of the names themselves:
+// "a-b" comes before "a", because "-" sorts before the dot of "a.json".
+func CompareRoleNames(a, b RoleName) int {
+	n := min(len(a), len(b))
+	if c := strings.Compare(string(a[:n]), string(b[:n])); c != 0 {
+		return c
+	}
+	return strings.Compare(string(a[n:])+metaSuffix, string(b[n:])+metaSuffix)
+}
+
+// metaSuffix is what snapshot and timestamp metadata append to a role name.
+const metaSuffix = ".json"
+
+func roleNameProblem[S ~string | ~[]byte](s S) string {
+	switch {
+	case len(s) == 0:
+		return "empty"
+	case len(s) > MaxRoleName:
+		return fmt.Sprintf("longer than %d bytes", MaxRoleName)
+	case !utf8.ValidString(string(s)):
+		return "not UTF-8"
+	default:
+		return ""
+	}
+}
+
+// TargetPath is the path of a target: relative, with slashes, without empty, "." or
+// ".." segments, backslashes and control characters, at most MaxTargetPath bytes
+// long, valid UTF-8. Made by ParseTargetPath or found in verified metadata.
+type TargetPath string
+
+// ParseTargetPath checks a target path. Its error matches ErrName.
+func ParseTargetPath(s string) (TargetPath, error) {
+	reason := targetPathProblem([]byte(s))
+	if reason == "" && !utf8.ValidString(s) {
+		reason = "not UTF-8"
+	}
+	if reason != "" {
+		return "", fmt.Errorf("%w: target path %.60q: %s", ErrName, s, reason)
+	}
+	return TargetPath(s), nil
+}
+
+// targetPathProblem says why a path is refused. It does not look at its UTF-8.
+func targetPathProblem(s []byte) string {
+	if len(s) > MaxTargetPath {
+		return fmt.Sprintf("longer than %d bytes", MaxTargetPath)
+	}
+	for _, c := range s {
+		if c < 0x20 || c == 0x7f {
+			return "it has a control character"
+		}
+		if c == '\\' {
+			return "it has a backslash"
+		}
+	}
+	for rest := s; ; {
+		slash := bytes.IndexByte(rest, '/')
+		segment := rest
+		if slash >= 0 {
+			segment = rest[:slash]
+		}
+		switch string(segment) {
+		case "":
+			return "it has an empty segment, or begins or ends with a slash"
+		case ".", "..":
+			return `it has a "." or ".." segment`
+		}
+		if slash < 0 {
+			return ""
+		}
+		rest = rest[slash+1:]
+	}
+}
