@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+)
+
+// Assurance is who vouches for a file. Higher is better.
+type Assurance int
+
+// The grades of assurance. The zero value is the lowest.
+const (
+	// Unclaimed: the registry vouches for the bytes it received.
+	Unclaimed Assurance = iota
+	// RecentlyClaimed: maintainers signed, with keys that the registry's online
+	// key vouches for.
+	RecentlyClaimed
+	// Claimed: maintainers signed, with keys that the offline keys vouch for.
+	Claimed
+)
+
+// String returns the word that users see.
+func (a Assurance) String() string {
+	switch a {
+	case Claimed:
+		return "claimed"
+	case RecentlyClaimed:
+		return "recently claimed"
+	case Unclaimed:
+	}
+	return "unclaimed"
+}
+
+// ChainLink is one role of the chain that led to a verified target: its name and the
+// keys that its delegator lists for it.
+type ChainLink struct {
+	Role tuf.RoleName
+	Keys []key.ID
+}
+
+// Assess grades the chain of a verified target, top-level targets first, the role that
+// lists the file last. The word follows from the delegation to the
+// project's role; what maintainers delegate further is theirs to answer for.
+//
+// In the unclaimed tree a project counts as claimed only if none of its keys is one of its
+// bin's: with such a key on the list the registry might be the
+// one who signed. A chain of any other shape than the topology's is [Unclaimed].
+func Assess(chain []ChainLink) Assurance {
+	if len(chain) < 4 || chain[0].Role != tuf.RoleTargets {
+		return Unclaimed
+	}
+	tree, bin, project := chain[1], chain[2], chain[3]
+	p, ok := ProjectOf(project.Role)
+	if !ok {
+		return Unclaimed
+	}
+	digits, ok := strings.CutPrefix(string(bin.Role), string(tree.Role)+"-")
+	if !ok || !isBin(digits) || !strings.HasPrefix(digest(p), digits) {
+		return Unclaimed
+	}
+	switch tree.Role {
+	case RoleClaimed:
+		return Claimed
+	case RoleUnclaimed:
+		shared := func(id key.ID) bool { return slices.Contains(bin.Keys, id) }
+		if len(project.Keys) > 0 && !slices.ContainsFunc(project.Keys, shared) {
+			return RecentlyClaimed
+		}
+	}
+	return Unclaimed
+}

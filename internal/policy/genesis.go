@@ -1,0 +1,244 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+	"example.com/bailiwick/tuf/repo"
+)
+
+// ErrDelegated: the project has a role in this bin already.
+var ErrDelegated = errors.New("project is delegated already")
+
+// Thresholds says how many of a role's keys must sign. Zero means one.
+type Thresholds struct {
+	Root, Targets, Claimed, Registry, Snapshot, Timestamp int
+}
+
+func (t Thresholds) of(r KeyRole) int {
+	n := 0
+	switch r {
+	case KeyRoot:
+		n = t.Root
+	case KeyTargets:
+		n = t.Targets
+	case KeyClaimed:
+		n = t.Claimed
+	case KeyRegistry:
+		n = t.Registry
+	case KeySnapshot:
+		n = t.Snapshot
+	case KeyTimestamp:
+		n = t.Timestamp
+	}
+	if n == 0 {
+		return 1
+	}
+	return n
+}
+
+// GenesisSpec describes a new repository.
+type GenesisSpec struct {
+	Layout Layout
+	// Keys holds the keys of every key role, one or more each.
+	Keys map[KeyRole][]*key.Public
+	// Thresholds says how many of them must sign; the zero value is one of each.
+	Thresholds Thresholds
+	// Lifetimes of the first versions; the zero value means [DefaultLifetimes].
+	Lifetimes Lifetimes
+	// Now is the time of the first publication.
+	Now time.Time
+}
+
+// genesis carries what all drafts of the first publication need.
+type genesis struct {
+	GenesisSpec
+	authority map[KeyRole]tuf.Authority
+	drafts    []*repo.Draft
+}
+
+// Genesis drafts the first publication of a repository in publication order: root, targets, claimed,
+// unclaimed, the bins of both trees, snapshot and timestamp, all of version 1. Nothing
+// is claimed or published in it. Signed and assembled, they are a repository that
+// any TUF client accepts.
+//
+// The timestamp pins the snapshot by version alone, because its signed bytes do not exist
+// yet.
+func Genesis(spec GenesisSpec) ([]*repo.Draft, error) {
+	if spec.Lifetimes == (Lifetimes{}) {
+		spec.Lifetimes = DefaultLifetimes()
+	}
+	g := &genesis{GenesisSpec: spec, authority: make(map[KeyRole]tuf.Authority)}
+	if err := g.check(); err != nil {
+		return nil, fmt.Errorf("planning the repository: %w", err)
+	}
+	for _, step := range []func() error{g.root, g.top, g.trees, g.bins, g.snapshot, g.timestamp} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("planning the repository: %w", err)
+		}
+	}
+	return g.drafts, nil
+}
+
+// check reports all problems of the specification at once.
+func (g *genesis) check() error {
+	var problems []error
+	if g.Layout.Bins() == 0 {
+		problems = append(problems, fmt.Errorf("no layout given: %w", ErrLayout))
+	}
+	problems = append(problems, g.Lifetimes.Check())
+	for _, r := range KeyRoles() {
+		a, err := tuf.NewAuthority(g.Thresholds.of(r), g.Keys[r]...)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("keys of %s: %w", r, err))
+			continue
+		}
+		g.authority[r] = a
+	}
+	problems = append(problems, g.checkApart())
+	return errors.Join(problems...)
+}
+
+// checkApart refuses a key in two key roles: whoever takes over the server would
+// hold the offline one too.
+func (g *genesis) checkApart() error {
+	holder := make(map[[32]byte]KeyRole)
+	for _, r := range KeyRoles() {
+		for _, k := range g.Keys[r] {
+			if other, taken := holder[k.Fingerprint()]; taken && other != r {
+				return fmt.Errorf("key %s is given for %s and %s; every role needs its own: %w", k.ID(), other, r, repo.ErrSharedKey)
+			}
+			holder[k.Fingerprint()] = r
+		}
+	}
+	return nil
+}
+
+// issue returns what the first version of the role needs.
+func (g *genesis) issue(role tuf.RoleName, lifetime time.Duration, paths ...string) repo.Issue {
+	signer, _ := SignedBy(role)
+	return repo.Issue{
+		Role:      role,
+		Version:   1,
+		Expires:   g.Now.Add(lifetime),
+		Now:       g.Now,
+		Authority: g.authority[signer],
+		Paths:     paths,
+	}
+}
+
+func (g *genesis) add(d *repo.Draft, err error) error {
+	if err == nil {
+		g.drafts = append(g.drafts, d)
+	}
+	return err
+}
+
+func (g *genesis) root() error {
+	return g.add(repo.NewRoot(repo.RootSpec{
+		ConsistentSnapshot: true,
+		Roles: map[tuf.RoleName]tuf.Authority{
+			tuf.RoleRoot:      g.authority[KeyRoot],
+			tuf.RoleTargets:   g.authority[KeyTargets],
+			tuf.RoleSnapshot:  g.authority[KeySnapshot],
+			tuf.RoleTimestamp: g.authority[KeyTimestamp],
+		},
+	}, g.issue(tuf.RoleRoot, g.Lifetimes.Root)))
+}
+
+// everything matches every distribution file.
+const everything = "*/*/*"
+
+// top drafts the top-level targets. The order of the two delegations is the heart of the
+// topology: what is claimed is never looked for in the other tree.
+func (g *genesis) top() error {
+	tree := func(role tuf.RoleName) repo.Delegation {
+		signer, _ := SignedBy(role)
+		return repo.Delegation{Role: role, Authority: g.authority[signer], Paths: []string{everything}}
+	}
+	return g.add(repo.NewTargets(repo.TargetsSpec{
+		Delegations: []repo.Delegation{tree(RoleClaimed), tree(RoleUnclaimed)},
+		Members:     map[string][]byte{BinsMember: strconv.AppendInt(nil, int64(g.Layout.Bins()), 10)},
+	}, g.issue(tuf.RoleTargets, g.Lifetimes.Targets)))
+}
+
+func (g *genesis) trees() error {
+	for _, tree := range []struct {
+		role     tuf.RoleName
+		bin      func(string) tuf.RoleName
+		lifetime time.Duration
+	}{
+		{RoleClaimed, claimedBin, g.Lifetimes.NothingClaimed},
+		{RoleUnclaimed, unclaimedBin, g.Lifetimes.Unclaimed},
+	} {
+		bins := make([]repo.Delegation, 0, g.Layout.Bins())
+		for bin := range g.Layout.BinNames() {
+			role := tree.bin(bin)
+			signer, _ := SignedBy(role)
+			bins = append(bins, repo.Delegation{Role: role, Authority: g.authority[signer], Paths: []string{g.Layout.BinPattern(bin)}})
+		}
+		if err := g.add(repo.NewTargets(repo.TargetsSpec{Delegations: bins}, g.issue(tree.role, tree.lifetime, everything))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *genesis) bins() error {
+	for _, tree := range []struct {
+		role     func(string) tuf.RoleName
+		lifetime time.Duration
+	}{
+		{claimedBin, g.Lifetimes.NothingClaimed},
+		{unclaimedBin, g.Lifetimes.UnclaimedBin},
+	} {
+		for bin := range g.Layout.BinNames() {
+			issue := g.issue(tree.role(bin), tree.lifetime, g.Layout.BinPattern(bin))
+			if err := g.add(repo.NewTargets(repo.TargetsSpec{}, issue)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (g *genesis) snapshot() error {
+	roles := make(map[tuf.RoleName]int64, len(g.drafts))
+	for _, d := range g.drafts {
+		if d.Role() != tuf.RoleRoot {
+			roles[d.Role()] = d.Version()
+		}
+	}
+	return g.add(repo.NewSnapshot(roles, g.issue(tuf.RoleSnapshot, g.Lifetimes.Snapshot)))
+}
+
+func (g *genesis) timestamp() error {
+	pin := tuf.Meta{Version: 1, Length: -1}
+	return g.add(repo.NewTimestamp(pin, g.issue(tuf.RoleTimestamp, g.Lifetimes.Timestamp)))
+}
+
+// NewProject returns the delegation by which a bin of either tree delegates to a project's
+// role. It is terminating: nobody else may list files for the project if it does not.
+func NewProject(l Layout, p pypi.Project, a tuf.Authority) repo.Delegation {
+	return repo.Delegation{Role: ProjectRole(p), Authority: a, Paths: []string{l.ProjectPattern(p)}, Terminating: true}
+}
+
+// AddProject returns the edit of the project's bin that delegates to it, after all
+// other projects. It returns [ErrDelegated] if the bin does so already: with
+// other keys that would be a change of hands, which is not done by adding.
+func AddProject(l Layout, bin *tuf.Targets, p pypi.Project, a tuf.Authority) (repo.TargetsEdit, error) {
+	d := NewProject(l, p, a)
+	if list := bin.Delegations(); list != nil {
+		for i := range list.Len() {
+			if list.At(i).Name() == d.Role {
+				return repo.TargetsEdit{}, fmt.Errorf("adding %s: %w", d.Role, ErrDelegated)
+			}
+		}
+	}
+	return repo.TargetsEdit{AddDelegations: []repo.Delegation{d}}, nil
+}

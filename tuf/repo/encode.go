@@ -1,0 +1,70 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/cjson"
+)
+
+// canonicalSigned returns the canonical bytes of "signed" in published bytes. If they
+// were published canonically, which this package always does, it
+// points into them.
+func canonicalSigned(published []byte) ([]byte, error) {
+	r := cjson.New(published, 0)
+	var signed []byte
+	canonical := false
+	m := r.Object()
+	for r.Next(&m) {
+		name := string(m.Name())
+		if name != "signed" {
+			r.SkipForeign()
+			continue
+		}
+		start := r.Mark()
+		r.Skip()
+		signed, canonical = r.Since(start)
+	}
+	if err := r.End(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	if signed == nil {
+		return nil, fmt.Errorf("%w: no signed object", ErrBase)
+	}
+	if canonical {
+		return signed, nil
+	}
+	return canonicalValue(signed, cjson.MaxDepth)
+}
+
+// canonicalValue returns the canonical form of raw JSON that is nested at most depth
+// levels deep.
+func canonicalValue(raw []byte, depth int) ([]byte, error) { return cjson.Canonical(raw, depth) }
+
+// Levels that lie around an additional member and a custom object.
+const (
+	memberLevel = 2 // envelope, signed
+	customLevel = 4 // envelope, signed, targets, entry
+)
+
+// quoted is the canonical form of a string.
+func quoted(s string) []byte { return cjson.AppendString(make([]byte, 0, len(s)+2), s) }
+
+// baseError marks an error of shape as the base's fault; what it copied was not
+// what package tuf verified.
+func baseError(err error) error {
+	if errors.Is(err, errShape) {
+		return fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	return err
+}
+
+// encodeHashes returns the "hashes" object. An algorithm this package can not name
+// would be lost, and with it what some client insists on, so it is refused.
+func encodeHashes(h tuf.Hashes) ([]byte, error) {
+	if h.Unknown() || h.IsZero() {
+		return nil, fmt.Errorf("give its SHA-256: %w", ErrNoHash)
+	}
+	return tuf.AppendHashes(nil, h), nil
+}
