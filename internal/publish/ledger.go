@@ -40,7 +40,7 @@ type Metadata struct {
 type File struct {
 	Filename       pypi.Filename
 	Project        pypi.Project
-	Version        string // as the file's metadata spells it
+	Version        string // PEP 440, in normal form
 	Size           int64  // bytes
 	SHA256         [32]byte
 	MetadataSHA256 *[32]byte // of the METADATA file kept beside it; nil if there is none

@@ -1,0 +1,52 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"example.com/bailiwick/internal/publish"
+)
+
+// Limits bound what an upload may be. Zero fields take their default.
+type Limits struct {
+	FileSize int64 // bytes of a file; default DefaultFileSize
+}
+
+// DefaultFileSize is the limit of the public index.
+const DefaultFileSize = 100 << 20
+
+// Config is what an [Index] is made of. Everything but Limits is required.
+type Config struct {
+	Publisher *publish.Publisher
+	Files     Files
+	Tokens    Tokens
+	Limits    Limits
+	Now       func() time.Time
+}
+
+// Index is a Python package index. Safe for concurrent use.
+type Index struct {
+	publisher *publish.Publisher
+	files     Files
+	tokens    Tokens
+	limits    Limits
+	now       func() time.Time
+
+	projects atomic.Pointer[projectList] // of the newest snapshot that was asked about
+}
+
+// New makes an index out of its parts.
+func New(c Config) (*Index, error) {
+	if c.Publisher == nil || c.Files == nil || c.Tokens == nil || c.Now == nil {
+		return nil, errors.New("an index needs a publisher, files, tokens and a clock")
+	}
+	if c.Limits.FileSize < 0 {
+		return nil, fmt.Errorf("a file can not be limited to %d bytes", c.Limits.FileSize)
+	}
+	if c.Limits.FileSize == 0 {
+		c.Limits.FileSize = DefaultFileSize
+	}
+	return &Index{publisher: c.Publisher, files: c.Files, tokens: c.Tokens, limits: c.Limits, now: c.Now}, nil
+}

@@ -1,0 +1,194 @@
+package index
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/pypi/dist"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// Receipt says what became of an upload.
+type Receipt struct {
+	Project     pypi.Project
+	Filename    pypi.Filename
+	Publication int64    // number of a publication that shows it
+	Unchanged   bool     // the same file was there already
+	Warnings    []string // what the uploader should mend next time, one sentence each
+}
+
+// Upload checks a file against its form, its name, its own metadata and the rights of the actor,
+// keeps it, and publishes it. It returns when every client can install the file. A file that is
+// listed already with the same bytes is success, so an upload may be repeated after any error.
+// The content stays the caller's to Close.
+func (x *Index) Upload(ctx context.Context, a Actor, f Form, c *Content) (Receipt, error) {
+	project, filename, err := identify(&f)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if !a.May(project) {
+		return Receipt{}, refuse(Forbidden, "upload token %s has no right to the project %s; ask for a token that names it", a.id, project)
+	}
+	if err := f.checkDigests(c); err != nil {
+		return Receipt{}, err
+	}
+	receipt := Receipt{Project: project, Filename: filename, Warnings: warnings(filename)}
+	number, err := x.listed(ctx, filename, c)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if number > 0 {
+		receipt.Publication, receipt.Unchanged = number, true
+		return receipt, nil
+	}
+	info, err := dist.Check(filename, c.staged, c.size)
+	if err != nil {
+		return Receipt{}, distError(filename, err)
+	}
+	metadata, err := x.keepAll(ctx, c, info)
+	if err != nil {
+		return Receipt{}, err
+	}
+	done, err := x.publisher.Publish(ctx, publish.AddFile{File: publish.File{
+		Filename: filename, Project: project, Version: filename.Version().String(),
+		Size: c.size, SHA256: c.sha256, MetadataSHA256: metadata,
+		RequiresPython: info.Metadata.RequiresPython, Uploader: a.id,
+	}})
+	if err != nil {
+		return Receipt{}, publishError(filename.String(), err)
+	}
+	receipt.Publication, receipt.Unchanged = done.Publication, done.Unchanged
+	return receipt, nil
+}
+
+// identify compares what the form says about the file with the file's name.
+func identify(f *Form) (pypi.Project, pypi.Filename, error) {
+	fail := func(r *Refusal) (pypi.Project, pypi.Filename, error) { return pypi.Project{}, pypi.Filename{}, r }
+	project, err := pypi.ParseProject(f.Name)
+	if err != nil {
+		return fail(refuse(Invalid, "%v", err))
+	}
+	filename, err := pypi.ParseFilenameFor(project, f.Filename)
+	if err != nil {
+		return fail(refuse(Invalid, "%v", err))
+	}
+	version, err := pypi.ParseVersion(f.Version)
+	if err != nil {
+		return fail(refuse(Invalid, "%v", err))
+	}
+	if version.Compare(filename.Version()) != 0 {
+		return fail(refuse(Invalid, "the form says version %s, the file name %s says %s", version, filename, filename.Version()))
+	}
+	kinds := map[string]pypi.Kind{"sdist": pypi.Sdist, "bdist_wheel": pypi.Wheel}
+	if kinds[f.Filetype] != filename.Kind() {
+		return fail(refuse(Invalid, "the form says the file is of type %s, but %s is a %s", f.Filetype, filename, filename.Kind()))
+	}
+	if f.PyVersion != "" && (f.PyVersion == "source") != (filename.Kind() == pypi.Sdist) {
+		return fail(refuse(Invalid, "the form says pyversion %s, which does not fit %s: it is \"source\" for an sdist, and for nothing else", f.PyVersion, filename))
+	}
+	return project, filename, nil
+}
+
+// listed returns the number of the current publication if it lists the file with these very
+// bytes, and 0 if it does not list the name.
+func (x *Index) listed(ctx context.Context, name pypi.Filename, c *Content) (int64, error) {
+	view := x.publisher.Current()
+	if !x.exists(name.Project()) {
+		return 0, nil
+	}
+	found, err := view.Find(ctx, view.Layout().Path(name.Project(), name))
+	switch {
+	case errors.Is(err, trust.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("looking up %s: %w", name, err)
+	}
+	if sum, ok := found.Target.Hashes.SHA256(); !ok || sum != c.sha256 {
+		return 0, refuse(Exists, "File already exists: %s with other content; a file name can not be used twice, raise the version", name)
+	}
+	return view.Number(), nil
+}
+
+// keepAll makes the file and its METADATA durable, and returns the hash of the latter, nil if the
+// file has none to serve. Content that no publication comes to list stays behind harmlessly.
+func (x *Index) keepAll(ctx context.Context, c *Content, info *dist.Info) (*[32]byte, error) {
+	if err := c.keep(ctx); err != nil {
+		return nil, err
+	}
+	if info.CoreMetadata == nil {
+		return nil, nil
+	}
+	staged, err := x.files.Stage(ctx)
+	if err != nil {
+		return nil, storeError("staging METADATA", err)
+	}
+	sum := sha256.Sum256(info.CoreMetadata)
+	_, err = staged.Write(info.CoreMetadata)
+	if err == nil {
+		err = staged.Keep(ctx, sum)
+	}
+	if err != nil {
+		return nil, errors.Join(storeError("keeping METADATA", err), staged.Discard())
+	}
+	return &sum, nil
+}
+
+func warnings(name pypi.Filename) []string {
+	if name.IsCanonical() {
+		return nil
+	}
+	return []string{fmt.Sprintf("the file name %s is not spelled as current build tools do; rebuild with a current one", name)}
+}
+
+// distError turns what is wrong with an archive into a refusal.
+func distError(name pypi.Filename, err error) error {
+	var invalid *dist.InvalidError
+	if !errors.As(err, &invalid) {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	kind := Invalid
+	if invalid.Rule == dist.RuleSize {
+		kind = TooLarge
+	}
+	r := refuse(kind, "%s: %s", name, invalid.Reason)
+	r.Err = err
+	if phrase(invalid.Reason) != invalid.Reason || len(r.Message) == maxMessage {
+		r.Detail = invalid.Reason // the message had to be cut
+	}
+	return r
+}
+
+// publishError turns what the publisher says about a change into a refusal.
+func publishError(what string, err error) error {
+	r := func() *Refusal {
+		switch {
+		case errors.Is(err, publish.ErrFileExists):
+			return refuse(Exists, "File already exists: %s was used before; a file name can not be used twice, not even after deletion", what)
+		case errors.Is(err, publish.ErrSdistExists):
+			return refuse(Invalid, "%s: its version has a source distribution already; raise the version", what)
+		case errors.Is(err, publish.ErrTooManyFiles):
+			return refuse(Invalid, "%s: the project has as many files as clients can read; delete old ones first", what)
+		case errors.Is(err, publish.ErrNoFile):
+			return refuse(NotFound, "%s is not listed here", what)
+		case errors.Is(err, publish.ErrNotRegistry):
+			return refuse(Forbidden, "%s: the project is claimed, so its maintainers have to sign the change", what)
+		case errors.Is(err, publish.ErrInvalid), errors.Is(err, policy.ErrCustom):
+			return refuse(Invalid, "%v", err)
+		case errors.Is(err, publish.ErrBusy):
+			return refuse(Busy, "the index has too many uploads at the moment; try again in a moment")
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+			return nil
+		}
+		return refuse(Unavailable, "the index can not publish at the moment; nothing was changed, try again later")
+	}()
+	if r == nil {
+		return fmt.Errorf("publishing %s: %w", what, err)
+	}
+	r.Err = err
+	return r
+}

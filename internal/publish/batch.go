@@ -1,0 +1,347 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+	"example.com/bailiwick/tuf/repo"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// batch is one publication in the making. Nothing of it touches the state of the publisher until
+// it is committed, so a batch that fails is simply dropped. Its steps, in this order:
+//
+//	apply   each change edits the file list of its project, or is refused alone
+//	build   new project roles, then new bins, then what pins them, each signed
+//	verify  the staged publication, as a client that has seen the previous one
+//
+// It belongs to the publisher's goroutine.
+type batch struct {
+	state   *state
+	signers Signers
+	lives   policy.Lifetimes
+	at      time.Time // of the publication
+	load    trust.Loader
+
+	names *nameRegister
+	lists map[pypi.Project]*fileList
+	order []*fileList              // the values of lists, in the order of their first change
+	bins  map[tuf.RoleName]*binJob // bins that get a new version
+	repin bool                     // sign a new snapshot even if no role changed
+
+	// What build makes.
+	staged   map[tuf.RoleName]Metadata
+	snapshot *repo.Snapshot
+	next     *trust.Set // made by verify
+}
+
+// binJob is an unclaimed bin that gets a new version.
+type binJob struct {
+	name  tuf.RoleName
+	bin   string
+	added []*fileList // projects that it delegates from now on
+}
+
+func newBatch(c *Config, s *state, at time.Time, load trust.Loader) *batch {
+	return &batch{
+		state: s, signers: c.Signers, lives: c.Lifetimes, at: at, load: load,
+		names:  &nameRegister{ledger: c.Ledger, taken: make(map[string]bool)},
+		lists:  make(map[pypi.Project]*fileList),
+		bins:   make(map[tuf.RoleName]*binJob),
+		staged: make(map[tuf.RoleName]Metadata),
+	}
+}
+
+// apply makes one change. It returns the list that it edited, or nil if it changed nothing.
+func (b *batch) apply(ctx context.Context, c Change) (*fileList, error) {
+	list, err := b.list(c.target())
+	if err != nil {
+		return nil, err
+	}
+	changed, err := c.apply(ctx, b.at, list)
+	if err != nil || !changed {
+		return nil, err
+	}
+	return list, nil
+}
+
+// list returns the file list of a project, read through the edge by which clients trust it.
+func (b *batch) list(p pypi.Project) (*fileList, error) {
+	if l := b.lists[p]; l != nil {
+		return l, nil
+	}
+	l, err := b.open(p)
+	if err != nil {
+		return nil, err
+	}
+	b.lists[p] = l
+	b.order = append(b.order, l)
+	return l, nil
+}
+
+func (b *batch) open(p pypi.Project) (*fileList, error) {
+	layout := b.state.layout
+	set := b.state.view.set
+	claimed, err := set.Delegated(b.load, policy.RoleClaimed, layout.ClaimedBin(p))
+	if err != nil {
+		return nil, fmt.Errorf("reading the claimed projects of bin %s: %w", layout.Bin(p), err)
+	}
+	role := policy.ProjectRole(p)
+	if _, ok := delegation(claimed, role); ok {
+		return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
+	}
+	binName := layout.UnclaimedBin(p)
+	bin, err := set.Delegated(b.load, policy.RoleUnclaimed, binName)
+	if err != nil {
+		return nil, fmt.Errorf("reading the unclaimed projects of bin %s: %w", layout.Bin(p), err)
+	}
+	l := &fileList{project: p, layout: layout, names: b.names}
+	if d, ok := delegation(bin, role); ok {
+		if l.authority, err = d.Authority(); err != nil {
+			return nil, fmt.Errorf("reading the keys of project %s: %w", p, err)
+		}
+		if !b.registryMaySign(l.authority) {
+			return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
+		}
+		l.base, err = set.Delegated(b.load, policy.RoleUnclaimed, binName, role)
+		if err != nil {
+			return nil, fmt.Errorf("reading the files of project %s: %w", p, err)
+		}
+		return l, nil
+	}
+	if l.authority, err = b.binAuthority(binName); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// binAuthority returns the keys of an unclaimed bin, which are also those of its new projects.
+func (b *batch) binAuthority(bin tuf.RoleName) (tuf.Authority, error) {
+	unclaimed, err := b.state.view.set.Delegated(b.load, policy.RoleUnclaimed)
+	if err != nil {
+		return tuf.Authority{}, fmt.Errorf("reading the role %s: %w", policy.RoleUnclaimed, err)
+	}
+	d, ok := delegation(unclaimed, bin)
+	if !ok {
+		return tuf.Authority{}, fmt.Errorf("the role %s does not delegate %s", policy.RoleUnclaimed, bin)
+	}
+	return d.Authority()
+}
+
+// delegation returns the delegation of a role, if the delegator has one.
+func delegation(delegator *tuf.Targets, role tuf.RoleName) (tuf.Delegation, bool) {
+	ds := delegator.Delegations()
+	if ds == nil {
+		return tuf.Delegation{}, false
+	}
+	return ds.Find(role)
+}
+
+// registryMaySign reports whether the registry key alone satisfies an authority.
+func (b *batch) registryMaySign(a tuf.Authority) bool {
+	_, ok := a.Key(b.signers.Registry.Public().ID())
+	return ok && a.Threshold() == 1
+}
+
+// renew gives a registry-signed role a new version because it will expire.
+func (b *batch) renew(role tuf.RoleName) error {
+	p, isProject := policy.ProjectOf(role)
+	if !isProject {
+		b.binJob(role)
+		return nil
+	}
+	l, err := b.list(p)
+	if err != nil {
+		return err
+	}
+	if l.base == nil {
+		// Not delegated: a role that was parked elsewhere. There is nothing to renew it from.
+		return fmt.Errorf("project %s: %w", p, ErrNotRegistry)
+	}
+	l.renew = true
+	return nil
+}
+
+func (b *batch) binJob(name tuf.RoleName) *binJob {
+	j := b.bins[name]
+	if j == nil {
+		j = &binJob{name: name}
+		b.bins[name] = j
+	}
+	return j
+}
+
+// build signs everything that the batch changes. An error concerns the whole batch; a project that
+// can not be rendered or signed has its err set and is left out. It reports false if nothing is
+// left to publish.
+func (b *batch) build(ctx context.Context, refreshTimestamp bool) (bool, error) {
+	b.buildLists(ctx)
+	if err := b.buildBins(ctx); err != nil {
+		return false, err
+	}
+	if len(b.staged) == 0 && !b.repin && !refreshTimestamp {
+		return false, nil
+	}
+	if err := b.pin(ctx); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// buildLists signs the new project roles, in parallel: they do not depend on each other.
+func (b *batch) buildLists(ctx context.Context) {
+	var lists []*fileList
+	for _, l := range b.order {
+		if l.touched() && l.err == nil {
+			lists = append(lists, l)
+		}
+	}
+	parallel(len(lists), func(i int) {
+		l := lists[i]
+		l.signed, l.err = b.buildList(ctx, l)
+	})
+	for _, l := range lists {
+		if l.err != nil {
+			continue
+		}
+		b.stage(l.signed)
+		if l.base == nil {
+			j := b.binJob(b.state.layout.UnclaimedBin(l.project))
+			j.added = append(j.added, l)
+		}
+	}
+}
+
+func (b *batch) buildList(ctx context.Context, l *fileList) (Metadata, error) {
+	role := policy.ProjectRole(l.project)
+	issue := b.issue(role, l.authority)
+	issue.Paths = []string{b.state.layout.ProjectPattern(l.project)}
+	draft, err := l.draft(issue)
+	if err != nil {
+		return Metadata{}, fmt.Errorf("rendering the file list of %s: %w", l.project, err)
+	}
+	m, err := b.sign(ctx, draft, b.signers.Registry)
+	if err != nil {
+		return Metadata{}, err
+	}
+	if limit := tuf.DefaultLimits().TargetsBytes; int64(len(m.Bytes)) > limit {
+		return Metadata{}, fmt.Errorf("the file list of %s would be %d bytes long and clients read at most %d: %w",
+			l.project, len(m.Bytes), limit, ErrTooManyFiles)
+	}
+	return m, nil
+}
+
+// buildBins signs the new versions of bins.
+func (b *batch) buildBins(ctx context.Context) error {
+	jobs := make([]*binJob, 0, len(b.bins))
+	for _, j := range b.bins {
+		jobs = append(jobs, j)
+	}
+	signed := make([]Metadata, len(jobs))
+	errs := make([]error, len(jobs))
+	parallel(len(jobs), func(i int) { signed[i], errs[i] = b.buildBin(ctx, jobs[i]) })
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, m := range signed {
+		b.stage(m)
+	}
+	return nil
+}
+
+func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
+	base, err := b.state.view.set.Delegated(b.load, policy.RoleUnclaimed, j.name)
+	if err != nil {
+		return Metadata{}, fmt.Errorf("reading bin %s: %w", j.name, err)
+	}
+	authority, err := b.binAuthority(j.name)
+	if err != nil {
+		return Metadata{}, err
+	}
+	var edit repo.TargetsEdit
+	for _, l := range j.added {
+		edit.AddDelegations = append(edit.AddDelegations, policy.NewProject(b.state.layout, l.project, l.authority))
+	}
+	draft, err := repo.EditTargets(base, edit, b.issue(j.name, authority))
+	if err != nil {
+		return Metadata{}, fmt.Errorf("rendering bin %s: %w", j.name, err)
+	}
+	return b.sign(ctx, draft, b.signers.Registry)
+}
+
+// pin renders and signs what pins the staged roles: the snapshot, unless nothing changed that it
+// lists, and the timestamp. It is the one place that is told which roles changed, so another form
+// of pinning (a hash tree beside the snapshot) has this function to stand in.
+func (b *batch) pin(ctx context.Context) error {
+	set := b.state.view.set
+	pinned := repo.MetaOf(set.Snapshot().Version(), set.Snapshot().Bytes())
+	if len(b.staged) > 0 || b.repin {
+		changed := make(map[tuf.RoleName]int64, len(b.staged))
+		for role, m := range b.staged {
+			changed[role] = m.Version
+		}
+		authority, _ := set.Root().Authority(tuf.RoleSnapshot)
+		snapshot, draft, err := b.state.snapshot.Edit(changed, b.issue(tuf.RoleSnapshot, authority))
+		if err != nil {
+			return fmt.Errorf("rendering the snapshot: %w", err)
+		}
+		m, err := b.sign(ctx, draft, b.signers.Snapshot)
+		if err != nil {
+			return err
+		}
+		b.snapshot = snapshot
+		b.stage(m)
+		pinned = repo.MetaOf(m.Version, m.Bytes)
+	}
+	authority, _ := set.Root().Authority(tuf.RoleTimestamp)
+	draft, err := repo.EditTimestamp(set.Timestamp(), pinned, b.issue(tuf.RoleTimestamp, authority))
+	if err != nil {
+		return fmt.Errorf("rendering the timestamp: %w", err)
+	}
+	m, err := b.sign(ctx, draft, b.signers.Timestamp)
+	if err != nil {
+		return err
+	}
+	b.stage(m)
+	return nil
+}
+
+// issue returns the next version of a role and its life.
+func (b *batch) issue(role tuf.RoleName, a tuf.Authority) repo.Issue {
+	return repo.Issue{
+		Role: role, Version: b.state.book.version(role) + 1, Authority: a,
+		Now: b.at, Expires: b.at.Add(b.lives.Of(role)),
+	}
+}
+
+func (b *batch) sign(ctx context.Context, d *repo.Draft, by key.Signer) (Metadata, error) {
+	signed, err := repo.Sign(ctx, d, by)
+	if err != nil {
+		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
+	}
+	return Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: signed}, nil
+}
+
+func (b *batch) stage(m Metadata) { b.staged[m.Role] = m }
+
+// publication returns what the ledger is to commit.
+func (b *batch) publication() *Publication {
+	p := &Publication{Number: b.staged[tuf.RoleTimestamp].Version, Time: b.at}
+	for _, role := range slices.Sorted(maps.Keys(b.staged)) {
+		p.Metadata = append(p.Metadata, b.staged[role])
+	}
+	for _, l := range b.order {
+		if l.err == nil {
+			p.Files = append(p.Files, l.used...)
+		}
+	}
+	return p
+}

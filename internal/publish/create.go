@@ -1,0 +1,131 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// Bounds of a check.
+const (
+	maxProblems = 20 // reported
+	maxDepth    = 8  // of delegations below targets; ours are three deep, maintainers may add a few
+)
+
+// Create writes publication 1 into an empty ledger: the first version of every role, as signed by
+// the offline and online keys, in any order. All of it is verified with the client's workflow
+// first, every bin included. ErrRepositoryExists if the ledger holds a repository already; it is
+// left as it is then.
+func Create(ctx context.Context, l Ledger, at time.Time, genesis []Metadata) error {
+	switch _, err := l.Head(ctx); {
+	case err == nil:
+		return ErrRepositoryExists
+	case !errors.Is(err, ErrNoRepository):
+		return fmt.Errorf("looking for a repository: %w", err)
+	}
+	at = at.UTC().Truncate(time.Second)
+	byRole := make(map[tuf.RoleName]Metadata, len(genesis))
+	roles := make([]Role, 0, len(genesis))
+	for _, m := range genesis {
+		if _, twice := byRole[m.Role]; twice || m.Version != 1 {
+			return fmt.Errorf("creating a repository: role %s is given twice, or its version is %d and not 1", m.Role, m.Version)
+		}
+		byRole[m.Role] = m
+		roles = append(roles, Role{m.Role, m.Version, m.Expires})
+	}
+	read := func(role tuf.RoleName, version int64) ([]byte, error) {
+		m, ok := byRole[role]
+		if !ok || m.Version != version {
+			return nil, fmt.Errorf("version %d of %s: %w", version, role, ErrNotFound)
+		}
+		return m.Bytes, nil
+	}
+	if err := checkAll(read, Head{Number: 1, Time: at, Root: 1, Snapshot: 1}, roles); err != nil {
+		return fmt.Errorf("creating a repository: %w", err)
+	}
+	err := l.Commit(ctx, &Publication{Number: 1, Time: at, Metadata: genesis})
+	if errors.Is(err, ErrConflict) {
+		return fmt.Errorf("%w: %w", ErrRepositoryExists, err)
+	}
+	if err != nil {
+		return fmt.Errorf("committing the first publication: %w", err)
+	}
+	return nil
+}
+
+// Check verifies a whole stored repository from its first root: every role that the newest
+// publication pins, through every delegation that leads to it, as it stood at that publication's
+// time. It returns ErrNoRepository, or ErrDamaged with at most 20 of the problems.
+func Check(ctx context.Context, l Ledger) error {
+	head, err := l.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the newest publication: %w", err)
+	}
+	roles, err := l.Roles(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the list of roles: %w", err)
+	}
+	return checkAll(ledgerReader(ctx, l), head, roles)
+}
+
+// checkAll verifies a repository that read gives access to.
+func checkAll(read reader, head Head, roles []Role) error {
+	set, err := replay(read, head.Root, head.Number, head.Time, nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	problems := []error{checkPinned(set, roles, head)}
+	layout, err := policy.LayoutOf(set.Targets())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, errors.Join(append(problems, err)...))
+	}
+	reached := make(map[tuf.RoleName]int)
+	problems = append(problems, checkBranch(set, read.loader(), reached, nil)...)
+	for _, tree := range []tuf.RoleName{policy.RoleClaimed, policy.RoleUnclaimed} {
+		if n, ok := reached[tree]; !ok || n != layout.Bins() {
+			problems = append(problems, fmt.Errorf("the role %s is missing, or delegates %d bins of %d", tree, n, layout.Bins()))
+		}
+	}
+	for role := range set.Snapshot().All() {
+		if _, ok := reached[role]; !ok {
+			problems = append(problems, fmt.Errorf("nothing delegates the role %s", role))
+		}
+	}
+	if err := errors.Join(problems[:min(len(problems), maxProblems)]...); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
+}
+
+// checkBranch verifies a role and all that it delegates. It notes in reached how many roles each
+// role delegates.
+func checkBranch(set *trust.Set, load trust.Loader, reached map[tuf.RoleName]int, chain []tuf.RoleName) []error {
+	role, err := set.Delegated(load, chain...)
+	if err != nil {
+		return []error{err}
+	}
+	name := tuf.RoleTargets
+	if len(chain) > 0 {
+		name = chain[len(chain)-1]
+	}
+	ds := role.Delegations()
+	if ds == nil || len(chain) >= maxDepth {
+		reached[name] = 0
+		return nil
+	}
+	reached[name] = ds.Len()
+	var problems []error
+	for d := range ds.All() {
+		below := append(chain[:len(chain):len(chain)], d.Name())
+		problems = append(problems, checkBranch(set, load, reached, below)...)
+		if len(problems) > maxProblems {
+			break
+		}
+	}
+	return problems
+}

@@ -1,0 +1,363 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+)
+
+// Defaults of a [Config], and bounds that nobody has to choose.
+const (
+	DefaultBatch = 256  // changes in one publication
+	DefaultQueue = 1024 // changes that wait
+
+	clockSkew   = 10 * time.Second // a clock this far behind the last publication is put up with
+	renewBeside = 4                // roles renewed in passing with each publication
+	renewIdle   = 64               // roles renewed at a time when nothing else is published
+	pruneStep   = 256              // superseded versions removed at a time
+)
+
+// Signers are the online keys.
+type Signers struct {
+	Registry  key.Signer // unclaimed bins and unclaimed projects
+	Snapshot  key.Signer
+	Timestamp key.Signer
+}
+
+// Config is what a [Publisher] is made of.
+type Config struct {
+	Ledger    Ledger           // required
+	Signers   Signers          // all three required
+	Lifetimes policy.Lifetimes // zero: policy.DefaultLifetimes
+	Retention Retention        // zero fields: defaults
+	Batch     int              // most changes in one publication; zero: DefaultBatch
+	Queue     int              // most changes that wait; zero: DefaultQueue
+	Now       func() time.Time // required
+	Log       *slog.Logger     // nil: nothing is logged
+}
+
+// orDefault checks a configuration and fills what may be left out.
+func (c Config) orDefault() (Config, error) {
+	var errs []error
+	if c.Ledger == nil || c.Now == nil {
+		errs = append(errs, errors.New("a publisher needs a ledger and a clock"))
+	}
+	if c.Signers.Registry == nil || c.Signers.Snapshot == nil || c.Signers.Timestamp == nil {
+		errs = append(errs, errors.New("a publisher needs the registry, snapshot and timestamp keys"))
+	}
+	if c.Lifetimes == (policy.Lifetimes{}) {
+		c.Lifetimes = policy.DefaultLifetimes()
+	}
+	errs = append(errs, c.Lifetimes.Check())
+	if c.Batch < 0 || c.Queue < 0 || c.Retention.Roles < 0 || c.Retention.Pinners < 0 {
+		errs = append(errs, errors.New("batch, queue and retention can not be negative"))
+	}
+	if c.Batch == 0 {
+		c.Batch = DefaultBatch
+	}
+	if c.Queue == 0 {
+		c.Queue = DefaultQueue
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Retention = c.Retention.orDefault()
+	return c, errors.Join(errs...)
+}
+
+// Publisher publishes changes. [Publisher.Run] must be running for anything to be published; all
+// other methods may be called from any goroutine.
+type Publisher struct {
+	c      Config        // never changes
+	shelf  *shelf        // safe for concurrent use
+	queue  chan *request // written by Publish, read by Run
+	closed chan struct{} // closed when Run returns
+
+	view atomic.Pointer[View] // swapped by Run alone
+
+	// Owned by Run's goroutine.
+	state  *state    // nil: what the ledger holds is not known, read it again
+	warned time.Time // when offline roles near expiry were last logged
+	recent ring      // when the last publications were made
+
+	mu     sync.Mutex // guards what follows
+	status Status
+}
+
+// request is a change on its way through the queue.
+type request struct {
+	change Change
+	gone   <-chan struct{} // closed when nobody waits any more
+	answer chan answer     // buffered: the publisher never waits for a waiter
+
+	list *fileList // that the change edited; nil if it changed nothing
+	err  error
+}
+
+type answer struct {
+	receipt Receipt
+	err     error
+}
+
+// Receipt says what became of a change.
+type Receipt struct {
+	// Publication is the number of a publication that shows the change to every client.
+	Publication int64
+	// Unchanged: the repository was as asked for already, and nothing was published.
+	Unchanged bool
+}
+
+// Open reads the repository out of a ledger and verifies it from its first root on. It publishes
+// nothing until Run is called. ErrNoRepository if there is none, ErrDamaged if a client would not
+// accept what is stored, ErrWrongKey if the keys are not the repository's.
+func Open(ctx context.Context, c Config) (*Publisher, error) {
+	c, err := c.orDefault()
+	if err != nil {
+		return nil, fmt.Errorf("configuring the publisher: %w", err)
+	}
+	p := &Publisher{c: c, shelf: newShelf(c.Ledger), queue: make(chan *request, c.Queue), closed: make(chan struct{})}
+	s, err := loadState(ctx, c.Ledger, p.shelf)
+	if err != nil {
+		return nil, fmt.Errorf("opening the repository: %w", err)
+	}
+	if err := s.checkSigners(ctx, c.Signers); err != nil {
+		return nil, fmt.Errorf("opening the repository: %w", err)
+	}
+	p.adopt(s)
+	return p, nil
+}
+
+// adopt makes a state the current one.
+func (p *Publisher) adopt(s *state) {
+	p.state = s
+	p.view.Store(s.view)
+}
+
+// Current returns the repository as the newest publication left it. It never returns nil and
+// never waits.
+func (p *Publisher) Current() *View { return p.view.Load() }
+
+// Publish hands over a change and waits until every client can see it, or until it is refused. If
+// ctx ends first, the change may still be published: asking again is safe, because publishing the
+// same change twice is success. Errors: ErrBusy, ErrClosed, ErrClockBack, ErrVerification, those of
+// the change (ErrFileExists, ErrSdistExists, ErrNoFile, ErrNotRegistry, ErrTooManyFiles), and
+// whatever the ledger says; in every case nothing of the change was published.
+func (p *Publisher) Publish(ctx context.Context, c Change) (Receipt, error) {
+	if err := c.check(); err != nil {
+		return Receipt{}, err
+	}
+	r := &request{change: c, gone: ctx.Done(), answer: make(chan answer, 1)}
+	select {
+	case <-p.closed:
+		return Receipt{}, ErrClosed
+	default:
+	}
+	select {
+	case p.queue <- r:
+	default:
+		return Receipt{}, fmt.Errorf("%d changes are waiting: %w", cap(p.queue), ErrBusy)
+	}
+	select {
+	case a := <-r.answer:
+		return a.receipt, a.err
+	case <-ctx.Done():
+		return Receipt{}, fmt.Errorf("waiting for a publication: %w", ctx.Err())
+	case <-p.closed:
+	}
+	// The answer may have come just before Run ended.
+	select {
+	case a := <-r.answer:
+		return a.receipt, a.err
+	default:
+		return Receipt{}, ErrClosed
+	}
+}
+
+// Run publishes until ctx ends, and then returns nil; a publication that has begun is finished
+// first. It renews what is going to expire and prunes what is superseded. It must be called once.
+func (p *Publisher) Run(ctx context.Context) error {
+	defer close(p.closed)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // being told to stop is not a failure
+		}
+		select {
+		case <-ctx.Done():
+		case first := <-p.queue:
+			p.serve(ctx, p.gather(first))
+		case <-timer.C:
+			timer.Reset(p.maintain(ctx))
+		}
+	}
+}
+
+// gather takes what waits, without waiting itself: while a publication is written, the next batch
+// gathers in the queue.
+func (p *Publisher) gather(first *request) []*request {
+	batch := []*request{first}
+	for len(batch) < p.c.Batch {
+		select {
+		case r := <-p.queue:
+			batch = append(batch, r)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// serve publishes the changes of one batch and answers whoever waits for them.
+func (p *Publisher) serve(ctx context.Context, requests []*request) {
+	number, err := p.publish(ctx, requests)
+	if err != nil {
+		p.failed(ctx, err)
+	}
+	for _, r := range requests {
+		a := answer{receipt: Receipt{Publication: number, Unchanged: r.list == nil}}
+		switch {
+		case r.err != nil:
+			a = answer{err: r.err}
+		case r.list != nil && r.list.err != nil:
+			a = answer{err: r.list.err}
+		case err != nil:
+			a = answer{err: err}
+		}
+		r.answer <- a
+	}
+}
+
+// publish makes one publication out of requests. An error is one that concerns all of them; those
+// that concern one are in the request or its list. It returns the number of the publication that
+// shows the result.
+func (p *Publisher) publish(ctx context.Context, requests []*request) (int64, error) {
+	b, err := p.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	wanted := false
+	for _, r := range requests {
+		select {
+		case <-r.gone:
+			r.err = fmt.Errorf("waiting for a publication: %w", context.Canceled)
+			continue
+		default:
+		}
+		r.list, r.err = b.apply(ctx, r.change)
+		wanted = wanted || r.list != nil
+	}
+	if !wanted {
+		return p.state.head.Number, nil
+	}
+	p.renewDue(b, renewBeside)
+	return p.finish(ctx, b, false)
+}
+
+// begin starts a batch on the current state of the ledger.
+func (p *Publisher) begin(ctx context.Context) (*batch, error) {
+	if p.state == nil {
+		if err := p.reload(ctx); err != nil {
+			return nil, fmt.Errorf("reading the repository again after a failure: %w", err)
+		}
+	}
+	at := p.c.Now().UTC().Truncate(time.Second)
+	if last := p.state.head.Time; at.Before(last) {
+		if last.Sub(at) > clockSkew {
+			return nil, fmt.Errorf("the clock shows %s, publication %d was made at %s; set the clock right: %w",
+				at.Format(time.RFC3339), p.state.head.Number, last.Format(time.RFC3339), ErrClockBack)
+		}
+		at = last
+	}
+	return newBatch(&p.c, p.state, at, p.state.view.loader(context.WithoutCancel(ctx))), nil
+}
+
+// finish signs, verifies and commits a batch.
+func (p *Publisher) finish(ctx context.Context, b *batch, refreshTimestamp bool) (int64, error) {
+	// From here on a signal to stop waits: half a publication helps nobody.
+	ctx = context.WithoutCancel(ctx)
+	something, err := b.build(ctx, refreshTimestamp)
+	if err != nil {
+		return 0, err
+	}
+	if !something {
+		return p.state.head.Number, nil
+	}
+	if err := b.verify(); err != nil {
+		p.giveUp(ctx)
+		return 0, err
+	}
+	publication := b.publication()
+	if err := p.c.Ledger.Commit(ctx, publication); err != nil && !p.committed(ctx, b) {
+		p.giveUp(ctx)
+		return 0, fmt.Errorf("committing publication %d: %w", publication.Number, err)
+	}
+	p.adopt(p.state.after(b))
+	p.published(b)
+	return p.state.head.Number, nil
+}
+
+// committed finds out, after Commit returned an error, whether the publication is in the ledger
+// all the same: the answer to a commit can get lost.
+func (p *Publisher) committed(ctx context.Context, b *batch) bool {
+	mine := b.staged[tuf.RoleTimestamp]
+	m, err := p.c.Ledger.Metadata(ctx, tuf.RoleTimestamp, mine.Version)
+	return err == nil && string(m.Bytes) == string(mine.Bytes)
+}
+
+// giveUp drops what is in memory after a publication that was staged and not committed, and reads
+// the ledger again: now, or if that fails, before the next publication. It is not enough to keep
+// the state from before. Another publisher may have written, and the cache of verified roles
+// holds staged ones, whose version numbers the next publication will use for other bytes.
+func (p *Publisher) giveUp(ctx context.Context) {
+	p.state = nil
+	if err := p.reload(ctx); err != nil {
+		p.c.Log.ErrorContext(ctx, "the repository can not be read; trying again before the next publication", slog.Any("error", err))
+	}
+}
+
+// reload reads the state from the ledger again. A ledger that has gone back (an old copy put in its
+// place) is refused: clients have seen what it no longer holds.
+func (p *Publisher) reload(ctx context.Context) error {
+	s, err := loadState(ctx, p.c.Ledger, p.shelf)
+	if err != nil {
+		return err
+	}
+	if seen := p.Current().Number(); s.head.Number < seen {
+		return fmt.Errorf("%w: its newest publication is %d, and %d was made already", ErrDamaged, s.head.Number, seen)
+	}
+	p.adopt(s)
+	return nil
+}
+
+// published keeps what clients will ask for next.
+func (p *Publisher) published(b *batch) {
+	for _, m := range b.staged {
+		if m.Role != tuf.RoleTimestamp && m.Role != tuf.RoleSnapshot {
+			p.shelf.put(metadataID{m.Role, m.Version}, m.Bytes)
+		}
+	}
+	p.recent.add(b.at)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Failure, p.status.FailedAt = nil, time.Time{}
+}
+
+// failed remembers a failure that concerns every change, and raises an alarm when the publisher
+// made something that clients would refuse.
+func (p *Publisher) failed(ctx context.Context, err error) {
+	p.mu.Lock()
+	p.status.Failure, p.status.FailedAt = err, p.c.Now()
+	p.mu.Unlock()
+	if errors.Is(err, ErrVerification) {
+		p.c.Log.ErrorContext(ctx, "ALARM: a staged publication does not verify; nothing was published", slog.Any("error", err))
+	}
+}

@@ -1,0 +1,174 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+	"example.com/bailiwick/tuf/repo"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// state is what the publisher knows about the committed repository. It only ever changes as a
+// whole, after a commit or a reload, so it always equals what the ledger holds.
+type state struct {
+	head     Head
+	layout   policy.Layout
+	book     *roleBook
+	snapshot *repo.Snapshot
+	view     *View
+}
+
+// loadState reads the repository out of the ledger and verifies it from its first root.
+func loadState(ctx context.Context, l Ledger, s *shelf) (*state, error) {
+	head, err := l.Head(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the newest publication: %w", err)
+	}
+	roles, err := l.Roles(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of roles: %w", err)
+	}
+	set, err := replay(ledgerReader(ctx, l), head.Root, head.Number, head.Time, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	layout, err := policy.LayoutOf(set.Targets())
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading how the repository is divided into bins: %w", ErrDamaged, err)
+	}
+	if err := checkPinned(set, roles, head); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	snapshot, err := repo.OpenSnapshot(set.Snapshot())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return &state{
+		head: head, layout: layout, book: newRoleBook(roles), snapshot: snapshot,
+		view: &View{number: head.Number, time: head.Time, set: set, layout: layout, shelf: s},
+	}, nil
+}
+
+func ledgerReader(ctx context.Context, l Ledger) reader {
+	return func(role tuf.RoleName, version int64) ([]byte, error) {
+		m, err := l.Metadata(ctx, role, version)
+		if err != nil {
+			return nil, fmt.Errorf("reading version %d of %s: %w", version, role, err)
+		}
+		return m.Bytes, nil
+	}
+}
+
+// checkPinned compares the ledger's list of roles with what is signed.
+func checkPinned(set *trust.Set, roles []Role, head Head) error {
+	pinned := 0
+	for _, r := range roles {
+		want := r.Version
+		switch r.Name {
+		case tuf.RoleRoot:
+			want = head.Root
+		case tuf.RoleTimestamp:
+			want = head.Number
+		case tuf.RoleSnapshot:
+			want = set.Snapshot().Version()
+		default:
+			meta, ok := set.Snapshot().Lookup(r.Name)
+			if !ok {
+				return fmt.Errorf("the snapshot does not list the role %s", r.Name)
+			}
+			want = meta.Version
+			pinned++
+		}
+		if r.Version != want {
+			return fmt.Errorf("the newest version of %s is %d, but %d is the one that counts", r.Name, r.Version, want)
+		}
+	}
+	if n := set.Snapshot().Len(); n != pinned {
+		return fmt.Errorf("the snapshot lists %d roles, and %d of them are stored", n, pinned)
+	}
+	return nil
+}
+
+// checkSigners makes sure that the keys at hand are the ones that the repository names, so that a
+// mix-up is found at the start and not at the first upload.
+func (s *state) checkSigners(ctx context.Context, signers Signers) error {
+	root := s.view.set.Root()
+	for _, c := range []struct {
+		role   tuf.RoleName
+		signer key.Signer
+	}{{tuf.RoleTimestamp, signers.Timestamp}, {tuf.RoleSnapshot, signers.Snapshot}} {
+		a, ok := root.Authority(c.role)
+		if !ok {
+			return fmt.Errorf("%w: root does not name keys for %s", ErrDamaged, c.role)
+		}
+		if err := mustSign(c.role, a, c.signer); err != nil {
+			return err
+		}
+	}
+	unclaimed, err := s.view.set.Delegated(s.view.loader(ctx), policy.RoleUnclaimed)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if ds := unclaimed.Delegations(); ds != nil && ds.Len() > 0 {
+		d := ds.At(0)
+		a, err := d.Authority()
+		if err != nil {
+			return fmt.Errorf("%w: reading the keys of %s: %w", ErrDamaged, d.Name(), err)
+		}
+		return mustSign(d.Name(), a, signers.Registry)
+	}
+	return fmt.Errorf("%w: the role %s delegates nothing", ErrDamaged, policy.RoleUnclaimed)
+}
+
+func mustSign(role tuf.RoleName, a tuf.Authority, s key.Signer) error {
+	id := s.Public().ID()
+	if _, ok := a.Key(id); !ok {
+		return fmt.Errorf("the repository does not let key %.12s… sign %s; it names %v: %w", id, role, a.KeyIDs(), ErrWrongKey)
+	}
+	if a.Threshold() != 1 {
+		return fmt.Errorf("the role %s needs %d signatures and the publisher has one key for it: %w", role, a.Threshold(), ErrWrongKey)
+	}
+	return nil
+}
+
+// after returns the state that a committed batch leads to. The book is shared with the state
+// before, which must not be used any more.
+func (s *state) after(b *batch) *state {
+	next := *s
+	next.head.Number = b.staged[tuf.RoleTimestamp].Version
+	next.head.Time = b.at
+	if b.snapshot != nil {
+		next.snapshot = b.snapshot
+		next.head.Snapshot = b.snapshot.Version()
+	}
+	for _, m := range b.staged {
+		next.book.set(Role{Name: m.Role, Version: m.Version, Expires: m.Expires})
+	}
+	next.view = &View{number: next.head.Number, time: b.at, set: b.next, layout: s.layout, shelf: s.view.shelf}
+	return &next
+}
+
+// Retention says how long superseded metadata is kept. Zero fields take their default.
+type Retention struct {
+	// Roles is for versions of targets, bins and projects. A client that fetched a timestamp may
+	// go by it until it expires, and needs every role version that it pins; so the default is the
+	// default life of a timestamp, 24 hours. Root versions are kept for ever.
+	Roles time.Duration
+	// Pinners is for snapshots and timestamps: a client needs them between two requests of one
+	// refresh only. Default 15 minutes.
+	Pinners time.Duration
+}
+
+func (r Retention) orDefault() Retention {
+	if r.Roles <= 0 {
+		r.Roles = 24 * time.Hour
+	}
+	if r.Pinners <= 0 {
+		r.Pinners = 15 * time.Minute
+	}
+	return r
+}

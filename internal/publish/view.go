@@ -1,0 +1,77 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// View is the repository as one publication left it. It is immutable and safe for concurrent use;
+// everything that it returns has been verified with the client's workflow.
+type View struct {
+	number int64
+	time   time.Time
+	set    *trust.Set
+	layout policy.Layout
+	shelf  *shelf
+}
+
+// Number returns the number of the publication, which is the version of its timestamp.
+func (v *View) Number() int64 { return v.number }
+
+// Time returns when it was published, in UTC.
+func (v *View) Time() time.Time { return v.time }
+
+// Timestamp returns the bytes of timestamp.json. Nobody may change them.
+func (v *View) Timestamp() []byte { return v.set.Timestamp().Bytes() }
+
+// Set returns the verified metadata of the publication.
+func (v *View) Set() *trust.Set { return v.set }
+
+// Layout returns how the repository divides projects into bins.
+func (v *View) Layout() policy.Layout { return v.layout }
+
+// Metadata returns one version of a role as it was published, also versions that are no longer
+// current as long as they are kept. ErrNotFound if there is none. Nobody may change the bytes.
+func (v *View) Metadata(ctx context.Context, role tuf.RoleName, version int64) ([]byte, error) {
+	if version < 1 {
+		return nil, fmt.Errorf("version %d of %s: %w", version, role, ErrNotFound)
+	}
+	if s := v.set.Snapshot(); role == tuf.RoleSnapshot && s.Version() == version {
+		return s.Bytes(), nil
+	}
+	return v.shelf.read(ctx, role, version)
+}
+
+// loader hands the delegated roles of this publication to a search.
+func (v *View) loader(ctx context.Context) trust.Loader {
+	return func(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
+		return v.shelf.read(ctx, role, meta.Version)
+	}
+}
+
+// Find searches for a target as a client does. The error is trust.ErrNotFound if the repository
+// does not list it; any other error says that it could not be verified.
+func (v *View) Find(ctx context.Context, path tuf.TargetPath) (*trust.Found, error) {
+	return v.set.Find(path, v.loader(ctx))
+}
+
+// Project returns the files of a project, by path, and the version of the project's role. A
+// project whose files are all deleted has none; trust.ErrNotFound means that there is no such project.
+func (v *View) Project(ctx context.Context, p pypi.Project) ([]*trust.Found, int64, error) {
+	pinned, ok := v.set.Snapshot().Lookup(policy.ProjectRole(p))
+	if !ok {
+		return nil, 0, fmt.Errorf("project %s: %w", p, trust.ErrNotFound)
+	}
+	found, err := v.set.List(v.layout.Dir(p), v.loader(ctx))
+	if err != nil && !errors.Is(err, trust.ErrNotFound) {
+		return nil, 0, fmt.Errorf("listing the files of %s: %w", p, err)
+	}
+	return found, pinned.Version, nil
+}
