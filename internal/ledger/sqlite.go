@@ -1,0 +1,229 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/bailiwick/internal/durable"
+	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
+)
+
+// SQLite is a ledger in one file, with its write-ahead log beside it (NAME-wal, NAME-shm; the
+// three belong together). Make one with [CreateSQLite] or [OpenSQLite].
+type SQLite struct {
+	path   string
+	closed atomic.Bool
+
+	// turn holds one element while somebody writes; whoever waits for it can give up.
+	turn     chan struct{}
+	writerDB *sql.DB         // of the one connection below
+	writer   *sql.Conn       // used by the holder of turn alone
+	w        writeStatements // likewise; prepared on writer
+
+	readerDB *sql.DB
+	r        readStatements // prepared on each reader as it comes
+}
+
+type readStatements struct {
+	head, roles, newest, metadata, file, token, tokens *sql.Stmt
+}
+
+// prepare takes the writer connection and prepares every statement. After an error the caller
+// closes s.
+func (s *SQLite) prepare(ctx context.Context) error {
+	var err error
+	if s.writer, err = s.writerDB.Conn(ctx); err != nil {
+		return err
+	}
+	for _, p := range s.w.all() {
+		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil {
+			return err
+		}
+	}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&s.r.head, `SELECT number, time,
+			coalesce((SELECT version FROM roles WHERE name = 'root'), 0),
+			coalesce((SELECT version FROM roles WHERE name = 'snapshot'), 0)
+			FROM publications ORDER BY number DESC LIMIT 1`},
+		// Not sorted here: reading the rows in their order and sorting names in memory is several
+		// times faster at 100,000 roles than looking each row up in the order of names.
+		{&s.r.roles, `SELECT name, version, expires FROM roles`},
+		{&s.r.newest, `SELECT m.version, m.expires, m.bytes
+			FROM roles r JOIN metadata m ON m.id = r.metadata WHERE r.name = ?`},
+		{&s.r.metadata, `SELECT m.version, m.expires, m.bytes
+			FROM roles r JOIN metadata m ON m.role = r.id WHERE r.name = ? AND m.version = ?`},
+		{&s.r.file, `SELECT project, version, size, sha256, metadata_sha256, requires_python, uploaded, uploader
+			FROM filenames WHERE filename = ?`},
+		{&s.r.token, `SELECT hash, id, projects, note, created, revoked FROM tokens WHERE hash = ?`},
+		{&s.r.tokens, `SELECT hash, id, projects, note, created, revoked FROM tokens ORDER BY created, rowid`},
+	} {
+		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close waits for the writer, folds the log into the file and releases it. Methods called
+// afterwards return [ErrClosed]; a second Close does nothing.
+func (s *SQLite) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.turn <- struct{}{} // never given back: the last turn
+	err := s.readerDB.Close()
+	if s.writer != nil {
+		err = errors.Join(err, s.w.close(), s.writer.Close())
+	}
+	// The last connection to close is the one that may write, so it can empty the log.
+	if err = errors.Join(err, s.writerDB.Close()); err != nil {
+		return explain("closing", s.path, err)
+	}
+	return nil
+}
+
+// Head implements publish.Ledger.
+func (s *SQLite) Head(ctx context.Context) (publish.Head, error) {
+	var h publish.Head
+	var at int64
+	err := s.r.head.QueryRowContext(ctx).Scan(&h.Number, &at, &h.Root, &h.Snapshot)
+	if errors.Is(err, sql.ErrNoRows) {
+		return publish.Head{}, fmt.Errorf("reading the head of %s: %w", s.path, publish.ErrNoRepository)
+	}
+	if err != nil {
+		return publish.Head{}, s.failed("reading the head", err)
+	}
+	h.Time = unstamp(at)
+	return h, nil
+}
+
+// Roles implements publish.Ledger.
+func (s *SQLite) Roles(ctx context.Context) ([]publish.Role, error) {
+	rows, err := s.r.roles.QueryContext(ctx)
+	if err != nil {
+		return nil, s.failed("listing roles", err)
+	}
+	defer rows.Close() // its error is that of rows.Err
+	var out []publish.Role
+	for rows.Next() {
+		var r publish.Role
+		var name string
+		var expires int64
+		if err := rows.Scan(&name, &r.Version, &expires); err != nil {
+			return nil, s.failed("listing roles", err)
+		}
+		r.Name, r.Expires = tuf.RoleName(name), unstamp(expires)
+		out = append(out, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, s.failed("listing roles", err)
+	}
+	slices.SortFunc(out, func(a, b publish.Role) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return out, nil
+}
+
+// Metadata implements publish.Ledger.
+func (s *SQLite) Metadata(ctx context.Context, role tuf.RoleName, version int64) (publish.Metadata, error) {
+	m := publish.Metadata{Role: role}
+	var row *sql.Row
+	if version == 0 {
+		row = s.r.newest.QueryRowContext(ctx, string(role))
+	} else {
+		row = s.r.metadata.QueryRowContext(ctx, string(role), version)
+	}
+	var expires int64
+	err := row.Scan(&m.Version, &expires, &m.Bytes)
+	if errors.Is(err, sql.ErrNoRows) {
+		return publish.Metadata{}, noMetadata(role, version)
+	}
+	if err != nil {
+		return publish.Metadata{}, s.failed(fmt.Sprintf("reading version %d of role %s", version, role), err)
+	}
+	m.Expires = unstamp(expires)
+	return m, nil
+}
+
+// File implements publish.Ledger.
+func (s *SQLite) File(ctx context.Context, name pypi.Filename) (publish.File, error) {
+	var f publish.File
+	var project string
+	var sum, metadataSum []byte
+	var uploaded int64
+	err := s.r.file.QueryRowContext(ctx, name.String()).Scan(&project, &f.Version, &f.Size, &sum, &metadataSum,
+		&f.RequiresPython, &uploaded, &f.Uploader)
+	if errors.Is(err, sql.ErrNoRows) {
+		return publish.File{}, noFile(name)
+	}
+	if err != nil {
+		return publish.File{}, s.failed("reading file "+name.String(), err)
+	}
+	f.Uploaded = unstamp(uploaded)
+	copy(f.SHA256[:], sum)
+	if metadataSum != nil {
+		f.MetadataSHA256 = new([32]byte)
+		copy(f.MetadataSHA256[:], metadataSum)
+	}
+	if f.Project, err = pypi.ParseProject(project); err == nil {
+		f.Filename, err = pypi.ParseFilenameFor(f.Project, name.String())
+	}
+	if err != nil {
+		return publish.File{}, s.failed("reading file "+name.String(), fmt.Errorf("%w (%w)", ErrDamaged, err))
+	}
+	return f, nil
+}
+
+func noMetadata(role tuf.RoleName, version int64) error {
+	if version == 0 {
+		return fmt.Errorf("role %s: %w", role, publish.ErrNotFound)
+	}
+	return fmt.Errorf("version %d of role %s: %w", version, role, publish.ErrNotFound)
+}
+
+func noFile(name pypi.Filename) error {
+	return fmt.Errorf("file name %s: %w", name, publish.ErrNotFound)
+}
+
+// failed wraps an error of a method.
+func (s *SQLite) failed(doing string, err error) error {
+	if s.closed.Load() {
+		return fmt.Errorf("%s in ledger %s: %w", doing, s.path, ErrClosed)
+	}
+	return explain(doing, s.path, err)
+}
+
+// explain says what was done to which file, and gives the errors of SQLite that a person can do
+// something about a name of their own.
+func explain(doing, path string, err error) error {
+	kind := error(nil)
+	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
+		switch e.Code() & 0xff {
+		case sqlite3.SQLITE_FULL:
+			kind = durable.ErrNoSpace
+		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+			kind = ErrReadOnly
+		case sqlite3.SQLITE_CORRUPT:
+			kind = ErrDamaged
+		case sqlite3.SQLITE_NOTADB:
+			kind = ErrNotLedger
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			kind = ErrBusy
+		}
+	}
+	if kind != nil {
+		return fmt.Errorf("%s in ledger %s: %w (%w)", doing, path, kind, err)
+	}
+	return fmt.Errorf("%s in ledger %s: %w", doing, path, err)
+}
