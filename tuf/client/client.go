@@ -1,0 +1,355 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// Config is what a Client needs. Fetcher, Store, Root and Now are required.
+type Config struct {
+	Fetcher Fetcher
+	Store   Store
+
+	// Root is the anchor: root metadata that came from somewhere else than the
+	// repository, any version. Everything is verified from it at each start; the
+	// store is never the anchor.
+	Root []byte
+
+	Limits     *trust.Limits    // nil: trust.DefaultLimits
+	CacheBytes int64            // delegated roles kept verified in memory; 0: 64 MiB
+	Now        func() time.Time // asked once per refresh
+}
+
+// Client follows one repository. It is safe for concurrent use.
+type Client struct {
+	fetcher Fetcher
+	store   Store
+	anchor  []byte
+	now     func() time.Time
+	options trust.Options
+}
+
+// New checks the configuration and the anchor. It makes no request.
+func New(c Config) (*Client, error) {
+	var errs []error
+	if c.Fetcher == nil {
+		errs = append(errs, errors.New("no fetcher given"))
+	}
+	if c.Store == nil {
+		errs = append(errs, errors.New("no store given"))
+	}
+	if c.Now == nil {
+		errs = append(errs, errors.New("no clock given"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("configuring the client: %w", err)
+	}
+	client := &Client{
+		fetcher: c.Fetcher, store: c.Store, anchor: c.Root, now: c.Now,
+		options: trust.Options{Limits: c.Limits, Cache: trust.NewCache(c.CacheBytes)},
+	}
+	if _, err := trust.Begin(c.Root, time.Time{}, client.options); err != nil {
+		return nil, fmt.Errorf("reading the trusted root: %w", err)
+	}
+	return client, nil
+}
+
+// Refresh asks the repository what is current, verifies that, and persists what
+// was accepted, step by step in the order of the specification, so that
+// whatever interrupts it, a later refresh succeeds and trusts no less carefully.
+// With nothing new it makes two requests, for the next root and the timestamp.
+// It holds the store's lock meanwhile.
+//
+// Errors are *trust.RefusedError, *NetworkError, *StoreError, *LockedError, or
+// the context's. After an error, what was trusted before still is.
+func (c *Client) Refresh(ctx context.Context) (*View, error) {
+	return c.update(ctx, false)
+}
+
+// Stored gives a view of what is stored, verified from the anchor like
+// everything, and within its expiry, without any request. Delegated roles that
+// were never fetched are Unavailable in it.
+func (c *Client) Stored(ctx context.Context) (*View, error) {
+	return c.update(ctx, true)
+}
+
+func (c *Client) update(ctx context.Context, offline bool) (*View, error) {
+	unlock, err := c.store.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	u := &update{Client: c, offline: offline}
+	roots, err := u.roots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	timestamps, err := roots.Done()
+	if err != nil {
+		return nil, err
+	}
+	snapshots, err := u.timestamp(ctx, timestamps)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := u.snapshot(ctx, snapshots)
+	if err != nil {
+		return nil, err
+	}
+	set, err := u.targets(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	_, room := roots.Want()
+	return newView(c, set, offline, !room), nil
+}
+
+// update is one refresh under way. It holds the store's lock.
+type update struct {
+	*Client
+	offline bool
+}
+
+// errOffline is why nothing is fetched in an offline view.
+var errOffline = errors.New("not stored, and this session makes no requests")
+
+// roots follows the chain from the anchor: first as far as it is stored, then
+// with the repository.
+func (u *update) roots(ctx context.Context) (*trust.RootStage, error) {
+	r, err := trust.Begin(u.anchor, u.now(), u.options)
+	if err != nil {
+		return nil, err
+	}
+	known, err := u.storedRoot()
+	if err != nil {
+		return nil, err
+	}
+	if err := u.storedChain(r); err != nil {
+		return nil, err
+	}
+	switch {
+	case known == nil:
+	case known.Version() < r.Root().Version() && trust.Rotated(known, r.Root()):
+		// The anchor was replaced by a newer one since the last session.
+		if err := u.forget(); err != nil {
+			return nil, err
+		}
+	}
+	floor := int64(0)
+	if known != nil {
+		floor = known.Version()
+	}
+	if floor <= r.Root().Version() {
+		if err := u.save("root.json", r.Root().Bytes()); err != nil {
+			return nil, err
+		}
+	}
+	if !u.offline {
+		if err := u.newRoots(ctx, r, floor); err != nil {
+			return nil, err
+		}
+	}
+	if r.Root().Version() < floor {
+		return nil, &trust.RefusedError{
+			Code: trust.Rollback, Role: tuf.RoleRoot, Version: r.Root().Version(), Step: "5.3.5",
+			Err: fmt.Errorf("version %d was trusted before, and the chain to it is neither stored nor offered", floor),
+		}
+	}
+	return r, nil
+}
+
+// storedRoot returns the newest root of earlier sessions, nil if there is none.
+// It is not an anchor: it only says how far the chain must lead. One that can
+// not be read is not passed over, since it stands for trust that was lost.
+func (u *update) storedRoot() (*tuf.Root, error) {
+	data, err := u.load("root.json")
+	if err != nil || data == nil {
+		return nil, err
+	}
+	r, err := trust.Begin(data, time.Time{}, u.options)
+	if err != nil {
+		return nil, &StoreError{Op: "loading", Name: "root.json", Err: fmt.Errorf("the stored root is damaged; remove the stored state to start again from the trusted root: %w", err)}
+	}
+	return r.Root(), nil
+}
+
+// storedChain follows the stored roots. A damaged one ends it: from there on the
+// repository has to give them again.
+func (u *update) storedChain(r *trust.RootStage) error {
+	for {
+		next, room := r.Want()
+		if !room {
+			return nil
+		}
+		data, err := u.load(rootName(next.Version))
+		if err != nil {
+			return err
+		}
+		if data == nil {
+			return nil
+		}
+		if _, err := r.Accept(data); err != nil {
+			return nil
+		}
+	}
+}
+
+// newRoots is 5.3.2 to 5.3.9. Roots up to floor were accepted in an earlier
+// session: what their rotations made void is gone already.
+func (u *update) newRoots(ctx context.Context, r *trust.RootStage, floor int64) error {
+	for {
+		want, room := r.Want()
+		if !room {
+			return nil
+		}
+		data, err := u.fetch(ctx, want, "5.3.3")
+		if errors.Is(err, ErrAbsent) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rotated, err := r.Accept(data)
+		if err != nil {
+			return err
+		}
+		if rotated && want.Version > floor {
+			if err := u.forget(); err != nil {
+				return err
+			}
+		}
+		if err := u.save(rootName(want.Version), data); err != nil {
+			return err
+		}
+		if want.Version >= floor {
+			if err := u.save("root.json", data); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// forget is 5.3.11. It comes before the root that demands it is persisted, so
+// that a crash in between leaves less trust, not more.
+func (u *update) forget() error {
+	for _, name := range []string{"timestamp.json", "snapshot.json"} {
+		if err := u.store.Remove(name); err != nil {
+			return storeError("removing", name, err)
+		}
+	}
+	return nil
+}
+
+func (u *update) timestamp(ctx context.Context, s *trust.TimestampStage) (*trust.SnapshotStage, error) {
+	old, err := u.load("timestamp.json")
+	if err != nil {
+		return nil, err
+	}
+	_ = s.Stored(old) // one that is damaged, or of another root, is as good as none
+	if u.offline {
+		return s.Keep()
+	}
+	data, err := u.fetch(ctx, s.Want(), "5.4.1")
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.Accept(data)
+	if err != nil {
+		return nil, err
+	}
+	return next, u.save("timestamp.json", next.Timestamp().Bytes())
+}
+
+func (u *update) snapshot(ctx context.Context, s *trust.SnapshotStage) (*trust.TargetsStage, error) {
+	old, err := u.load("snapshot.json")
+	if err != nil {
+		return nil, err
+	}
+	_ = s.Stored(old) // as for the timestamp
+	if next, ok := s.Keep(); ok {
+		return next, nil
+	}
+	data, err := u.fetch(ctx, s.Want(), "5.5.1")
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.Accept(data)
+	if err != nil {
+		return nil, err
+	}
+	return next, u.save("snapshot.json", next.Snapshot().Bytes())
+}
+
+func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set, error) {
+	old, err := u.load("targets.json")
+	if err != nil {
+		return nil, err
+	}
+	_ = s.Stored(old) // as for the timestamp
+	if set, ok := s.Keep(); ok {
+		return set, nil
+	}
+	data, err := u.fetch(ctx, s.Want(), "5.6.1")
+	if err != nil {
+		return nil, err
+	}
+	set, err := s.Accept(data)
+	if err != nil {
+		return nil, err
+	}
+	return set, u.save("targets.json", set.Targets().Bytes())
+}
+
+// fetch gets one metadata file. What the repository should have and has not, or
+// has too much of, is a refusal; what only the network did is not.
+func (u *update) fetch(ctx context.Context, want trust.Want, step string) ([]byte, error) {
+	if u.offline {
+		return nil, &trust.RefusedError{Code: trust.Missing, Role: want.Role, Version: want.Version, Step: step, Err: errOffline}
+	}
+	return u.Client.fetch(ctx, want, step)
+}
+
+func (c *Client) fetch(ctx context.Context, want trust.Want, step string) ([]byte, error) {
+	data, err := c.fetcher.Metadata(ctx, want.Name, want.Limit)
+	switch {
+	case errors.Is(err, ErrAbsent):
+		return nil, &trust.RefusedError{Code: trust.Missing, Role: want.Role, Version: want.Version, Step: step, Err: err}
+	case errors.Is(err, ErrTooLarge):
+		return nil, &trust.RefusedError{Code: trust.Length, Role: want.Role, Version: want.Version, Step: step, Err: err}
+	}
+	return data, err
+}
+
+// load returns what is stored under a name, nil if nothing is.
+func (c *Client) load(name string) ([]byte, error) {
+	data, err := c.store.Load(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeError("loading", name, err)
+	}
+	return data, nil
+}
+
+func (c *Client) save(name string, data []byte) error {
+	if err := c.store.Save(name, data); err != nil {
+		return storeError("saving", name, err)
+	}
+	return nil
+}
+
+// storeError makes sure that an error of any store can be told from others.
+func storeError(op, name string, err error) error {
+	var known *StoreError
+	if errors.As(err, &known) {
+		return err
+	}
+	return &StoreError{Op: op, Name: name, Err: err}
+}

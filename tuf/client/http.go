@@ -1,0 +1,340 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// HTTPConfig says where a repository is and how patient to be with it. Only the
+// two URLs are needed.
+type HTTPConfig struct {
+	Metadata  string // base URL of metadata, http or https
+	Targets   string // base URL of target files
+	UserAgent string // default "bailiwick"
+
+	FirstByte     time.Duration // longest wait for an answer's head; default 30 s
+	Idle          time.Duration // longest wait for the next bytes of a body; default 30 s
+	MetadataTotal time.Duration // longest time for one metadata file, retries included; default 5 min
+	TargetTotal   time.Duration // longest time for one target file from one offset; default 1 h
+
+	// Retries is how often a request is made again after a failed connection or
+	// a gateway's 502, 503, 504. Default 2; negative: never.
+	Retries int
+
+	// Transport makes the requests. nil: one of its own, with the proxy of the
+	// environment; nothing is shared with other HTTP clients of the process.
+	Transport http.RoundTripper
+}
+
+// HTTPFetcher is a Fetcher over HTTP. It is safe for concurrent use.
+type HTTPFetcher struct {
+	config   HTTPConfig
+	metadata *url.URL
+	targets  *url.URL
+	client   *http.Client
+}
+
+var _ Fetcher = (*HTTPFetcher)(nil)
+
+// maxRedirects bounds the redirects that one request follows.
+const maxRedirects = 5
+
+// NewHTTPFetcher checks the configuration and makes a fetcher. It makes no
+// request.
+func NewHTTPFetcher(c HTTPConfig) (*HTTPFetcher, error) {
+	metadata, errM := baseURL("metadata", c.Metadata)
+	targets, errT := baseURL("targets", c.Targets)
+	if err := errors.Join(errM, errT); err != nil {
+		return nil, err
+	}
+	c.UserAgent = orElse(c.UserAgent, "bailiwick")
+	c.FirstByte = orElse(c.FirstByte, 30*time.Second)
+	c.Idle = orElse(c.Idle, 30*time.Second)
+	c.MetadataTotal = orElse(c.MetadataTotal, 5*time.Minute)
+	c.TargetTotal = orElse(c.TargetTotal, time.Hour)
+	c.Retries = max(orElse(c.Retries, 2), 0)
+	if c.Transport == nil {
+		c.Transport = &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: c.FirstByte}).DialContext,
+			TLSHandshakeTimeout:    c.FirstByte,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConnsPerHost:    16,
+			IdleConnTimeout:        90 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+		}
+	}
+	f := &HTTPFetcher{config: c, metadata: metadata, targets: targets}
+	f.client = &http.Client{Transport: c.Transport, CheckRedirect: sameOrigin}
+	return f, nil
+}
+
+func orElse[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+func baseURL(what, s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s URL: %w", what, err)
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fmt.Errorf("%s URL %q: it must begin with http:// or https:// and name a host", what, u.Redacted())
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("%s URL %q: it must not have a query or a fragment", what, u.Redacted())
+	}
+	return u, nil
+}
+
+// sameOrigin allows few redirects, and none to another scheme or host: where a
+// repository is was configured, and must not be moved by an answer.
+func sameOrigin(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if next.URL.Scheme != first.Scheme || next.URL.Host != first.Host {
+		return fmt.Errorf("%w: to %s://%s; configure that address if it is right", errRedirect, next.URL.Scheme, next.URL.Host)
+	}
+	if len(via) > maxRedirects {
+		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
+	}
+	return nil
+}
+
+// Close ends idle connections.
+func (f *HTTPFetcher) Close() { f.client.CloseIdleConnections() }
+
+// nextRoot matches the names of root metadata.
+var nextRoot = regexp.MustCompile(`^[0-9]+\.root\.json$`)
+
+// Metadata implements Fetcher.
+func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (data []byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.config.MetadataTotal, errTotal)
+	defer cancel()
+	u := join(f.metadata, escape(name))
+	err = f.retry(ctx, func() error {
+		body, err := f.get(ctx, u, 0, nextRoot.MatchString(name))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = body.Close() }() // everything needed was read
+		data, err = io.ReadAll(io.LimitReader(body, limit+1))
+		if err == nil && int64(len(data)) > limit {
+			return fmt.Errorf("%s: more than %d bytes: %w", name, limit, ErrTooLarge)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Target implements Fetcher.
+func (f *HTTPFetcher) Target(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
+	segments := strings.Split(name, "/")
+	for i, s := range segments {
+		segments[i] = escape(s)
+	}
+	u := join(f.targets, strings.Join(segments, "/"))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.config.TargetTotal, errTotal)
+	var body io.ReadCloser
+	err := f.retry(ctx, func() (err error) {
+		body, err = f.get(ctx, u, offset, false)
+		return err
+	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &closer{body, cancel}, nil
+}
+
+type closer struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (c *closer) Close() error {
+	defer c.cancel()
+	return c.ReadCloser.Close()
+}
+
+// retry makes an attempt again if nothing was learned and another may help.
+func (f *HTTPFetcher) retry(ctx context.Context, attempt func() error) error {
+	pause := 100 * time.Millisecond
+	for n := 0; ; n++ {
+		err := attempt()
+		if err == nil || n == f.config.Retries || !mayPass(err) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+			pause *= 4
+		}
+	}
+}
+
+// mayPass reports whether a failure is of a kind that passes within moments. A
+// deadline is not: the time is over.
+func mayPass(err error) bool {
+	var n *NetworkError
+	if !errors.As(err, &n) {
+		return false
+	}
+	switch n.Status {
+	case 0:
+		return !errors.Is(n.Err, errFirstByte) && !errors.Is(n.Err, errIdle) && !errors.Is(n.Err, errTotal) && !errors.Is(n.Err, errRedirect)
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// The deadlines that a NetworkError may hold.
+var (
+	errFirstByte = errors.New("no answer in time")
+	errIdle      = errors.New("the body stopped coming")
+	errTotal     = errors.New("it took too long altogether")
+	errRedirect  = errors.New("redirect refused")
+)
+
+// get makes one request and returns the body from offset on, as it is once
+// decompressed. Deadlines are held by cancelling, so that they do not depend on
+// the transport.
+func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootName bool) (_ io.ReadCloser, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer func() {
+		if err != nil {
+			cancel(nil)
+		}
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, &NetworkError{URL: u.Redacted(), Err: err}
+	}
+	req.URL = u // as encoded here, not as parsed again
+	req.Header.Set("User-Agent", f.config.UserAgent)
+	if offset > 0 {
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
+		req.Header.Set("Accept-Encoding", "identity") // offsets count plain bytes
+	}
+	watch := time.AfterFunc(f.config.FirstByte, func() { cancel(errFirstByte) })
+	resp, err := f.client.Do(req)
+	watch.Stop()
+	if err != nil {
+		return nil, &NetworkError{URL: u.Redacted(), Err: causeOf(ctx, err)}
+	}
+	b := &body{
+		body: resp.Body, url: u.Redacted(), idle: f.config.Idle,
+		cancel: cancel, cause: func(err error) error { return causeOf(ctx, err) },
+	}
+	if err := judge(resp, b, offset, rootName); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// judge decides what an answer's head means. A server that does not know ranges
+// answers 200 with everything: then what is already there is read past.
+func judge(resp *http.Response, b *body, offset int64, rootName bool) error {
+	switch status := resp.StatusCode; {
+	case status == http.StatusOK:
+		if _, err := io.CopyN(io.Discard, b, offset); err != nil {
+			return &NetworkError{URL: b.url, Status: status, Err: fmt.Errorf("reading past the first %d bytes: %w", offset, err)}
+		}
+		return nil
+	case status == http.StatusPartialContent && offset > 0:
+		if want := fmt.Sprintf("bytes %d-", offset); !strings.HasPrefix(resp.Header.Get("Content-Range"), want) {
+			return &NetworkError{URL: b.url, Status: status, Err: fmt.Errorf("it answered with the range %q instead of %q", resp.Header.Get("Content-Range"), want)}
+		}
+		return nil
+	case status == http.StatusNotFound,
+		rootName && (status == http.StatusForbidden || status == http.StatusGone):
+		return fmt.Errorf("%s: status %d: %w", b.url, status, ErrAbsent)
+	default:
+		return &NetworkError{URL: b.url, Status: status}
+	}
+}
+
+// body reads an answer. Each Read has the idle time for itself, so a caller
+// that takes its time with what it got is not mistaken for a stalled server.
+type body struct {
+	body   io.ReadCloser
+	url    string
+	idle   time.Duration
+	cancel context.CancelCauseFunc
+	cause  func(error) error
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	watch := time.AfterFunc(b.idle, func() { b.cancel(errIdle) })
+	n, err := b.body.Read(p)
+	watch.Stop()
+	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns io.EOF itself
+		err = &NetworkError{URL: b.url, Err: b.cause(err)}
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	defer b.cancel(nil)
+	return b.body.Close()
+}
+
+// causeOf returns the deadline that ended a request rather than how its end
+// showed, and drops the address, which a NetworkError says anyhow.
+func causeOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		return inner.Err
+	}
+	return err
+}
+
+// join appends an encoded relative path to a base URL.
+func join(base *url.URL, encoded string) *url.URL {
+	u := *base
+	u.RawPath = strings.TrimSuffix(base.EscapedPath(), "/") + "/" + encoded
+	u.Path, _ = url.PathUnescape(u.RawPath) // both parts are well encoded
+	return &u
+}
+
+// escape percent-encodes one path segment: everything but what RFC 3986 calls
+// unreserved. A segment of dots only would mean another folder.
+func escape(segment string) string {
+	if segment == "." || segment == ".." {
+		return strings.ReplaceAll(segment, ".", "%2E")
+	}
+	const hexDigits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(segment) {
+		c := segment[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hexDigits[c>>4])
+			b.WriteByte(hexDigits[c&15])
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,120 @@
+package trust
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"sync"
+
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+)
+
+// An edge is a delegation that was followed: which bytes delegated, to whom,
+// at which version. Trust belongs to the edge. A role that verified through
+// one delegator says nothing about another delegator's claim on that name.
+type edge struct {
+	delegator [sha256.Size]byte // digest of the delegator's metadata, so of the keys and threshold that it asks for
+	role      tuf.RoleName
+	version   int64
+}
+
+// A node is a targets role as verified through one edge. Immutable, but for
+// the list of its signers, which is worked out when first asked for.
+type node struct {
+	targets   *tuf.Targets
+	authority tuf.Authority
+	signers   func() []key.ID
+}
+
+func (n *node) size() int64 { return int64(len(n.targets.Bytes())) }
+
+// verifyTargets is 5.6.1 to 5.6.5, for the top-level role and the delegated
+// ones alike.
+func (s *state) verifyTargets(data []byte, role tuf.RoleName, meta tuf.Meta, a tuf.Authority) (*node, error) {
+	x := expected{role: role, meta: meta, limit: s.limits.Metadata.TargetsBytes, lengthStep: "5.6.1", hashStep: "5.6.2"}
+	u, err := opened(data, x, &s.limits.Metadata, tuf.ParseTargets)
+	if err != nil {
+		return nil, err
+	}
+	t, err := signed(u, a, role, "5.6.3")
+	if err != nil {
+		return nil, err
+	}
+	n := &node{targets: t, authority: a, signers: sync.OnceValue(func() []key.ID { return u.Signers(a) })}
+	return n, s.checkTargets(n, role, meta)
+}
+
+// checkTargets is 5.6.4 and 5.6.5, which depend on the snapshot and the time
+// and so are asked of a role out of the cache, too.
+func (s *state) checkTargets(n *node, role tuf.RoleName, meta tuf.Meta) error {
+	if err := versionIsPinned(n.targets.Version(), role, meta, "5.6.4"); err != nil {
+		return err
+	}
+	return unexpired(n.targets.Expires(), role, n.targets.Version(), s.start, "5.6.5")
+}
+
+// Cache holds delegated roles that were verified, so that a long-lived client
+// or a publisher verifies again only what changed. It is bounded by the bytes
+// of metadata it holds (their index takes about as much again) and forgets
+// what was not used for longest. Safe for concurrent use.
+type Cache struct {
+	max int64
+
+	mu      sync.Mutex // guards what follows
+	size    int64
+	entries map[edge]*list.Element // of *cached
+	used    *list.List             // front: used last
+}
+
+type cached struct {
+	edge edge
+	node *node
+}
+
+// NewCache returns an empty cache for maxBytes of metadata; zero or less means
+// 64 MiB.
+func NewCache(maxBytes int64) *Cache {
+	if maxBytes <= 0 {
+		maxBytes = 64 << 20
+	}
+	return &Cache{max: maxBytes, entries: map[edge]*list.Element{}, used: list.New()}
+}
+
+// fresh returns an empty cache of the same size: after timestamp or snapshot
+// keys were rotated, versions may start again and mean other bytes.
+func (c *Cache) fresh() *Cache { return NewCache(c.max) }
+
+func (c *Cache) get(e edge) (*node, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	el, ok := c.entries[e]
+	if !ok {
+		return nil, false
+	}
+	c.used.MoveToFront(el)
+	return el.Value.(*cached).node, true
+}
+
+func (c *Cache) put(e edge, n *node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(c.entries[e])
+	if n.size() > c.max {
+		return
+	}
+	c.entries[e] = c.used.PushFront(&cached{edge: e, node: n})
+	c.size += n.size()
+	for c.size > c.max {
+		c.remove(c.used.Back())
+	}
+}
+
+// remove takes an element out; the caller holds mu.
+func (c *Cache) remove(el *list.Element) {
+	if el == nil {
+		return
+	}
+	old := c.used.Remove(el).(*cached)
+	delete(c.entries, old.edge)
+	c.size -= old.node.size()
+}
