@@ -1,0 +1,161 @@
+package proxy
+
+import (
+	"os"
+	"slices"
+	"strings"
+)
+
+// Tool is an installer whose settings this package knows.
+type Tool string
+
+// The installers that are pointed at the proxy. Programs built on one of them (tox, nox, pipx, build,
+// hatch) inherit its variables.
+const (
+	Pip    Tool = "pip"
+	UV     Tool = "uv"
+	PDM    Tool = "pdm"
+	Pipenv Tool = "pipenv"
+	Poetry Tool = "poetry"
+)
+
+// Tools lists every known installer.
+func Tools() []Tool { return []Tool{Pip, UV, PDM, Pipenv, Poetry} }
+
+// Endpoint is where a running proxy is reached.
+type Endpoint struct {
+	Index string // the verified index, http://127.0.0.1:8399/ROOT/SECRET/simple/
+	Guard string // what HTTP_PROXY and HTTPS_PROXY are set to; empty: leave the proxy variables alone
+}
+
+// Variable is one change to an environment: a value, or its removal.
+type Variable struct {
+	Name  string
+	Value string
+	Unset bool
+}
+
+// Variables gives the changes that make the tools (all of them when none is named) install from the
+// endpoint and from nowhere else. It is a pure function; environ ("NAME=value") is only searched
+// for unusual spellings of variables to remove: pip reads PIP_index_url as well as PIP_INDEX_URL.
+// The order is fixed, removals last.
+func Variables(environ []string, at Endpoint, tools ...Tool) []Variable {
+	if len(tools) == 0 {
+		tools = Tools()
+	}
+	var set, unset []Variable
+	for _, tool := range tools {
+		s := settings(tool, at.Index)
+		set = append(set, s.set...)
+		for _, name := range s.clear {
+			unset = append(unset, Variable{Name: name, Unset: true})
+		}
+	}
+	if at.Guard != "" {
+		set = append(set, guardVariables(at.Guard)...)
+		// uv prefers its own proxy variables to the common ones.
+		for _, name := range []string{"UV_HTTP_PROXY", "UV_HTTPS_PROXY", "UV_ALL_PROXY", "UV_NO_PROXY"} {
+			unset = append(unset, Variable{Name: name, Unset: true})
+		}
+	}
+	if slices.Contains(tools, Pip) {
+		unset = append(unset, oddPipSpellings(environ, append(slices.Clone(set), unset...))...)
+	}
+	return append(set, unset...)
+}
+
+// Environ is environ with the changes of [Variables] applied.
+func Environ(environ []string, at Endpoint, tools ...Tool) []string {
+	changes := Variables(environ, at, tools...)
+	changed := make(map[string]bool, len(changes))
+	for _, c := range changes {
+		changed[c.Name] = true
+	}
+	out := make([]string, 0, len(environ)+len(changes))
+	for _, kv := range environ {
+		if name, _, _ := strings.Cut(kv, "="); !changed[name] {
+			out = append(out, kv)
+		}
+	}
+	for _, c := range changes {
+		if !c.Unset {
+			out = append(out, c.Name+"="+c.Value)
+		}
+	}
+	return out
+}
+
+type toolSettings struct {
+	set   []Variable
+	clear []string
+}
+
+func settings(tool Tool, index string) toolSettings {
+	switch tool {
+	case Pip:
+		return toolSettings{
+			// The null device switches every configuration file off: an extra index in one of them
+			// stays active whatever the environment says.
+			set:   []Variable{{Name: "PIP_INDEX_URL", Value: index}, {Name: "PIP_CONFIG_FILE", Value: os.DevNull}},
+			clear: []string{"PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_ISOLATED", "PIP_NO_INDEX", "PIP_PROXY", "PIP_PYPI_URL", "PIP_TRUSTED_HOST"},
+		}
+	case UV:
+		return toolSettings{
+			set: []Variable{{Name: "UV_DEFAULT_INDEX", Value: index}, {Name: "UV_INDEX_URL", Value: index}},
+			clear: []string{
+				"UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_INSECURE_HOST", "UV_TORCH_BACKEND",
+			},
+		}
+	case PDM:
+		return toolSettings{set: []Variable{{Name: "PDM_PYPI_URL", Value: index}, {Name: "PDM_IGNORE_STORED_INDEX", Value: "1"}}}
+	case Pipenv:
+		return toolSettings{set: []Variable{{Name: "PIPENV_PYPI_MIRROR", Value: index}}}
+	case Poetry:
+		// Poetry's default index is fixed in its code; only its mirror plugin reads this. Without
+		// the plugin the guard refuses what poetry asks for elsewhere.
+		return toolSettings{set: []Variable{{Name: "POETRY_PYPI_MIRROR_URL", Value: index}}}
+	}
+	return toolSettings{}
+}
+
+// guardVariables route everything that is not loopback to the guard, which refuses it.
+func guardVariables(guard string) []Variable {
+	const loopback = "127.0.0.1,localhost,::1"
+	return []Variable{
+		{Name: "HTTP_PROXY", Value: guard},
+		{Name: "http_proxy", Value: guard},
+		{Name: "HTTPS_PROXY", Value: guard},
+		{Name: "https_proxy", Value: guard},
+		{Name: "ALL_PROXY", Value: guard},
+		{Name: "all_proxy", Value: guard},
+		{Name: "NO_PROXY", Value: loopback},
+		{Name: "no_proxy", Value: loopback},
+	}
+}
+
+// oddPipSpellings finds variables that pip takes for one that known sets or removes: it compares
+// names without regard to case after "PIP_", and takes - for _.
+func oddPipSpellings(environ []string, known []Variable) []Variable {
+	watched := make(map[string]bool)
+	exact := make(map[string]bool)
+	for _, v := range known {
+		exact[v.Name] = true
+		if rest, ok := strings.CutPrefix(v.Name, "PIP_"); ok {
+			watched[pipOption(rest)] = true
+		}
+	}
+	var odd []Variable
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		rest, ok := strings.CutPrefix(name, "PIP_")
+		if ok && !exact[name] && watched[pipOption(rest)] {
+			exact[name] = true
+			odd = append(odd, Variable{Name: name, Unset: true})
+		}
+	}
+	return odd
+}
+
+func pipOption(name string) string {
+	return strings.ReplaceAll(strings.ToLower(name), "_", "-")
+}

@@ -1,0 +1,10 @@
+//go:build unix
+
+package proxy
+
+import (
+	"errors"
+	"syscall"
+)
+
+func isTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
