@@ -43,8 +43,9 @@ var storeys = map[string]int{
 	"internal/server":  4,
 	"internal/proxy":   4,
 
-	"internal/cli":  5,
-	"cmd/bailiwick": 6,
+	"internal/cli":        5,
+	"cmd/bailiwick":       6,
+	"cmd/tuf-conformance": 6,
 }
 
 // sideways lists the imports allowed within a storey.
@@ -66,6 +67,7 @@ var sideways = map[string][]string{
 // testOnly packages are imported by tests alone.
 var testOnly = []string{
 	"internal/arch", "internal/testrepo", "tuf/client/storetest", "internal/ledger/ledgertest",
+	"internal/publish/publishtest",
 	"internal/files/filestest", "internal/keys/keystest", "internal/e2e",
 }
 

@@ -1,0 +1,108 @@
+package publish_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/publish/publishtest"
+	"example.com/bailiwick/internal/pypi"
+)
+
+// filled returns a running publisher whose repository has so many projects of one file each.
+func filled(b *testing.B, l publish.Ledger, projects int) *publish.Publisher {
+	b.Helper()
+	keys := publishtest.Create(b, l, publishtest.Options{Bins: 256, Now: time.Now()})
+	p := publishtest.Run(b, publish.Config{Ledger: l, Signers: keys.Online(), Now: time.Now, Queue: projects + 1})
+	errs := make(chan error, projects)
+	for i := range projects {
+		f := publishtest.File(b, fmt.Sprintf("project%d-1.0-py3-none-any.whl", i), "content")
+		go func() {
+			_, err := p.Publish(b.Context(), publish.AddFile{File: f})
+			errs <- err
+		}()
+	}
+	for range projects {
+		if err := <-errs; err != nil {
+			b.Fatal(err)
+		}
+	}
+	return p
+}
+
+func release(b *testing.B, project int, version int64) publish.File {
+	b.Helper()
+	name, err := pypi.ParseFilename(fmt.Sprintf("project%d-2.%d-py3-none-any.whl", project, version))
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := publishtest.File(b, name.String(), "content")
+	return f
+}
+
+func ledgers(b *testing.B) map[string]func(b *testing.B) publish.Ledger {
+	b.Helper()
+	return map[string]func(b *testing.B) publish.Ledger{
+		"memory": func(*testing.B) publish.Ledger { return ledger.NewMemory() },
+		"sqlite": func(b *testing.B) publish.Ledger {
+			l, err := ledger.CreateSQLite(b.Context(), filepath.Join(b.TempDir(), "ledger.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() {
+				if err := l.Close(); err != nil {
+					b.Error(err)
+				}
+			})
+			return l
+		},
+	}
+}
+
+// BenchmarkOne is the time from one upload to its visibility, nobody else uploading.
+func BenchmarkOne(b *testing.B) {
+	for name, open := range ledgers(b) {
+		for _, projects := range []int{1_000, 10_000} {
+			b.Run(fmt.Sprintf("%s/projects=%d", name, projects), func(b *testing.B) {
+				p := filled(b, open(b), projects)
+				var n int64
+				for b.Loop() {
+					n++
+					if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, int(n)%projects, n)}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkMany is what 32 uploaders at once get through.
+func BenchmarkMany(b *testing.B) {
+	for name, open := range ledgers(b) {
+		for _, projects := range []int{1_000, 10_000} {
+			b.Run(fmt.Sprintf("%s/projects=%d", name, projects), func(b *testing.B) {
+				p := filled(b, open(b), projects)
+				var n atomic.Int64
+				before := p.Current().Number()
+				b.SetParallelism(16) // goroutines per processor; two processors
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						i := n.Add(1)
+						if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, int(i)%projects, i)}); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
+				b.ReportMetric(float64(b.N)/float64(p.Current().Number()-before), "files/publication")
+			})
+		}
+	}
+}
