@@ -154,7 +154,7 @@ func (m *matcher) matchDir(hits []int32, dir string) []int32 {
 // is empty or ends in a slash.
 func matchFolder(pattern, folder string) bool {
 	cut := strings.LastIndexByte(pattern, '/') + 1
-	if cut == len(pattern) || ValidatePattern(pattern) != nil {
+	if cut == len(pattern) || !wellFormed(pattern) {
 		return false // no file name ends in a slash
 	}
 	return MatchPattern(pattern[:cut], folder)

@@ -20,22 +20,27 @@ func ValidatePattern(pattern string) error {
 		reason = fmt.Sprintf("longer than %d bytes", MaxTargetPath)
 	case !utf8.ValidString(pattern):
 		reason = "not UTF-8"
-	}
-	for i := 0; reason == "" && i < len(pattern); {
-		if pattern[i] != '[' {
-			i++
-			continue
-		}
-		_, n := matchSet(pattern[i:], 0)
-		if n == 0 {
-			reason = `"[" without "]" in the same segment, or a range that runs backwards`
-		}
-		i += n
+	case !wellFormed(pattern):
+		reason = `"[" without "]" in the same segment, or a range that runs backwards`
 	}
 	if reason != "" {
 		return fmt.Errorf("%w: %.60q: %s", ErrPattern, pattern, reason)
 	}
 	return nil
+}
+
+// wellFormed reports whether every set of a pattern is.
+func wellFormed(pattern string) bool {
+	for i := 0; i < len(pattern); {
+		n := 1
+		if pattern[i] == '[' {
+			if _, n = matchSet(pattern[i:], 0); n == 0 {
+				return false
+			}
+		}
+		i += n
+	}
+	return true
 }
 
 // MatchPattern reports whether a path pattern of a delegation (4.5) matches a path.

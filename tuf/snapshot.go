@@ -1,9 +1,9 @@
 package tuf
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
-	"slices"
 
 	"example.com/bailiwick/tuf/cjson"
 )
@@ -115,10 +115,12 @@ func (s *Snapshot) Lookup(role RoleName) (Meta, bool) {
 // names NAME.json and not quite that of the names.
 func (s *Snapshot) All() iter.Seq2[RoleName, Meta] {
 	return func(yield func(RoleName, Meta) bool) {
+		r := cjson.New(nil, 0)
 		for i := range s.index.entries {
 			name, raw := s.index.at(i)
 			var meta Meta
-			readMeta(cjson.New(raw, 0), &meta)
+			r.Reset(raw)
+			readMeta(r, &meta)
 			if !yield(RoleName(name[:len(name)-len(metaSuffix)]), meta) {
 				return
 			}
@@ -166,29 +168,32 @@ type Change struct {
 // walks both indexes once.
 func (s *Snapshot) Changes(older *Snapshot) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
-		i, j := 0, 0
-		for i < len(older.index.entries) || j < len(s.index.entries) {
-			var c Change
-			var before, after Meta
+		r := cjson.New(nil, 0)
+		version := func(raw []byte) int64 {
+			if raw == nil {
+				return 0
+			}
+			var meta Meta
+			r.Reset(raw)
+			readMeta(r, &meta)
+			return meta.Version
+		}
+		for i, j := 0, 0; i < older.Len() || j < s.Len(); {
+			var name, before, after []byte
 			order := compareEntries(&older.index, i, &s.index, j)
-			var name []byte
 			if order <= 0 {
-				var raw []byte
-				name, raw = older.index.at(i)
-				readMeta(cjson.New(raw, 0), &before)
+				name, before = older.index.at(i)
 				i++
 			}
 			if order >= 0 {
-				var raw []byte
-				name, raw = s.index.at(j)
-				readMeta(cjson.New(raw, 0), &after)
+				name, after = s.index.at(j)
 				j++
 			}
-			if before.Version == after.Version {
-				continue
+			if bytes.Equal(before, after) {
+				continue // by far the most common case
 			}
-			c = Change{Role: RoleName(name[:len(name)-len(metaSuffix)]), Old: before.Version, New: after.Version}
-			if !yield(c) {
+			c := Change{Role: RoleName(name[:len(name)-len(metaSuffix)]), Old: version(before), New: version(after)}
+			if c.Old != c.New && !yield(c) {
 				return
 			}
 		}
@@ -203,5 +208,5 @@ func compareEntries(a *index, i int, b *index, j int) int {
 	case j == len(b.entries):
 		return -1
 	}
-	return slices.Compare(a.name(i), b.name(j))
+	return bytes.Compare(a.name(i), b.name(j))
 }

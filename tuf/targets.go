@@ -53,10 +53,12 @@ func (t *Targets) Lookup(path TargetPath) (Target, bool) {
 // All yields every target, sorted by the bytes of its path.
 func (t *Targets) All() iter.Seq[Target] {
 	return func(yield func(Target) bool) {
+		r := cjson.New(nil, 0)
 		for i := range t.index.entries {
 			name, raw := t.index.at(i)
 			target := Target{Path: TargetPath(name)}
-			readTarget(cjson.New(raw, 0), &target)
+			r.Reset(raw)
+			readTarget(r, &target)
 			if !yield(target) {
 				return
 			}

@@ -85,6 +85,7 @@ type Reader struct {
 	// names holds the member names of the objects that are open, the outermost
 	// object's first.
 	names []name
+	room  [8]name // where names begins, so that small values need no memory of their own
 	err   *SyntaxError
 }
 
@@ -103,11 +104,19 @@ func New(data []byte, maxDepth int) *Reader {
 	if maxDepth <= 0 {
 		maxDepth = MaxDepth
 	}
-	r := &Reader{data: data, maxDepth: maxDepth}
+	r := &Reader{maxDepth: maxDepth}
+	r.names = r.room[:0]
+	r.Reset(data)
+	return r
+}
+
+// Reset makes r read data from its beginning, as if it were new, with the same bound.
+func (r *Reader) Reset(data []byte) {
+	r.data, r.pos, r.depth, r.departures = data, 0, 0, 0
+	r.names, r.err = r.names[:0], nil
 	if len(data) > MaxBytes {
 		r.Fail(0, fmt.Sprintf("%d bytes, at most %d can be read", len(data), MaxBytes))
 	}
-	return r
 }
 
 // Err returns the first error, nil if there was none. Its type is *SyntaxError.
