@@ -46,11 +46,11 @@ func uploadForm(name, version, filename string, data []byte) (contentType string
 
 // upload sends one wheel; the error is that of the connection.
 func (s *site) upload(ctx context.Context, c *http.Client, name, version string) (status int, target string, sum [32]byte, err error) {
-	filename, data := distmake.Wheel(name, version, distmake.Options{})
-	sum = sha256.Sum256(data)
+	made := distmake.Wheel(name, version, distmake.Options{})
+	sum = sha256.Sum256(made.Data)
 	bin := sha256.Sum256([]byte(name))
-	target = fmt.Sprintf("%x/%s/%s", bin[:1], name, filename)
-	contentType, body := uploadForm(name, version, filename, data)
+	target = fmt.Sprintf("%x/%s/%s", bin[:1], name, made.Name)
+	contentType, body := uploadForm(name, version, made.Name, made.Data)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/legacy/", bytes.NewReader(body))
 	if err != nil {
 		return 0, target, sum, err

@@ -17,8 +17,8 @@ import (
 // wheel writes a small importable wheel and returns its path.
 func wheel(t testing.TB, dir, name, version string, requires ...string) string {
 	t.Helper()
-	filename, data := distmake.Wheel(name, version, distmake.Options{Requires: requires})
-	return writeFile(t, dir, filename, data)
+	made := distmake.Wheel(name, version, distmake.Options{Requires: requires})
+	return writeFile(t, dir, made.Name, made.Data)
 }
 
 // TestFlowTwineToPip is the main job: twine uploads, an unmodified pip installs what verifies.
@@ -122,8 +122,8 @@ func TestFlowUv(t *testing.T) {
 	command(t, s.dir, s.env("UV_PUBLISH_TOKEN="+s.token), uv, "publish", "--publish-url", s.url+"/legacy/", path).wantCode(t, 0)
 	// The same bytes again are no error, other bytes are refused for ever.
 	command(t, s.dir, s.env("UV_PUBLISH_TOKEN="+s.token), uv, "publish", "--publish-url", s.url+"/legacy/", path).wantCode(t, 0)
-	_, other := distmake.Wheel("fastlib", "1.2", distmake.Options{Requires: []string{"something-else"}})
-	if err := os.WriteFile(path, other, 0o600); err != nil {
+	other := distmake.Wheel("fastlib", "1.2", distmake.Options{Requires: []string{"something-else"}})
+	if err := os.WriteFile(path, other.Data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	again := command(t, s.dir, s.env("UV_PUBLISH_TOKEN="+s.token), uv, "publish", "--publish-url", s.url+"/legacy/", path)
@@ -146,14 +146,14 @@ func TestFlowTwineRefusals(t *testing.T) {
 	s.twine(t, good).wantCode(t, 0)
 	s.twine(t, good).wantCode(t, 0) // same bytes: no error
 
-	_, other := distmake.Wheel("refusals", "1.0", distmake.Options{Requires: []string{"left-pad"}})
-	if err := os.WriteFile(good, other, 0o600); err != nil {
+	other := distmake.Wheel("refusals", "1.0", distmake.Options{Requires: []string{"left-pad"}})
+	if err := os.WriteFile(good, other.Data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.twine(t, good).wantCode(t, 1).wantText(t, "File already exists")
 
-	name, data := distmake.Wheel("honest", "1.0", distmake.Options{})
-	renamed := writeFile(t, dist, strings.Replace(name, "1.0", "2.0", 1), data)
+	honest := distmake.Wheel("honest", "1.0", distmake.Options{})
+	renamed := writeFile(t, dist, strings.Replace(honest.Name, "1.0", "2.0", 1), honest.Data)
 	s.twine(t, renamed).wantCode(t, 1)
 
 	s.token = "bwk_wrong"

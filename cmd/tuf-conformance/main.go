@@ -1,0 +1,201 @@
+// Command tuf-conformance lets the public TUF conformance suite drive
+// tuf/client. It speaks the suite's protocol and nothing more:
+//
+//	tuf-conformance --metadata-dir DIR init ROOTFILE
+//	tuf-conformance --metadata-dir DIR --metadata-url URL refresh
+//	tuf-conformance --metadata-dir DIR --metadata-url URL --target-name PATH… --target-dir DIR --target-base-url URL download
+//
+// It exits with 0 if the whole command succeeded and with 1 otherwise.
+//
+// The suite shifts time with a preloaded C library, which Go programs do not
+// pass through. So this command, and only this command, asks the date program
+// what time it is.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/client"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "tuf-conformance:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the arguments of one run.
+type options struct {
+	metadataDir, metadataURL string
+	targetDir, targetURL     string
+	targetNames              []string
+	command                  string
+	root                     string
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{}
+	flags := flag.NewFlagSet("tuf-conformance", flag.ContinueOnError)
+	flags.StringVar(&o.metadataDir, "metadata-dir", "", "folder of the trusted metadata")
+	flags.StringVar(&o.metadataURL, "metadata-url", "", "base URL of the metadata")
+	flags.StringVar(&o.targetDir, "target-dir", "", "folder for downloaded targets")
+	flags.StringVar(&o.targetURL, "target-base-url", "", "base URL of the targets")
+	flags.Func("target-name", "path of a target to download; may be repeated", func(s string) error {
+		o.targetNames = append(o.targetNames, s)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	o.command = flags.Arg(0)
+	want := 1
+	if o.command == "init" {
+		want, o.root = 2, flags.Arg(1)
+	}
+	switch {
+	case flags.NArg() != want:
+		return nil, fmt.Errorf("expected one of init ROOTFILE, refresh, download; got %q", flags.Args())
+	case o.metadataDir == "":
+		return nil, errors.New("--metadata-dir is missing")
+	case o.command != "init" && o.metadataURL == "":
+		return nil, errors.New("--metadata-url is missing")
+	case o.command == "download" && (o.targetDir == "" || o.targetURL == "" || len(o.targetNames) == 0):
+		return nil, errors.New("download needs --target-name, --target-dir and --target-base-url")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	switch o.command {
+	case "init":
+		return initialise(o)
+	case "refresh", "download":
+		return update(ctx, o)
+	default:
+		return fmt.Errorf("unknown command %q", o.command)
+	}
+}
+
+// initialise stores the root that everything else starts from. It asks nobody.
+func initialise(o *options) error {
+	root, err := os.ReadFile(o.root)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.metadataDir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.metadataDir, "root.json"), root, 0o600)
+}
+
+// update refreshes, and for download fetches the targets in order, all of them from that one view.
+func update(ctx context.Context, o *options) error {
+	root, err := os.ReadFile(filepath.Join(o.metadataDir, "root.json"))
+	if err != nil {
+		return err
+	}
+	now, err := date(ctx)
+	if err != nil {
+		return err
+	}
+	fetcher, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: o.metadataURL, Targets: o.targetURL})
+	if err != nil {
+		return err
+	}
+	defer fetcher.Close()
+	store, err := client.OpenFolder(client.FolderConfig{Path: o.metadataDir})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	c, err := client.New(client.Config{Fetcher: fetcher, Store: store, Root: root, Now: func() time.Time { return now }})
+	if err != nil {
+		return err
+	}
+	view, err := c.Refresh(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range o.targetNames {
+		if err := download(ctx, c, view, o.targetDir, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// download keeps a target under one flat, escaped name: what is there already and still right is not fetched again.
+func download(ctx context.Context, c *client.Client, view *client.View, dir, name string) error {
+	path, err := tuf.ParseTargetPath(name)
+	if err != nil {
+		return err
+	}
+	found, err := view.Find(ctx, path)
+	if err != nil {
+		return err
+	}
+	folder, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	local := strings.NewReplacer("%", "%25", "/", "%2F").Replace(name)
+	if kept, err := folder.ReadFile(local); err == nil && int64(len(kept)) == found.Target.Length && found.Target.Hashes.Check(kept) == nil {
+		return nil
+	}
+	part := local + ".part"
+	file, err := folder.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = c.Download(ctx, found, file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, folder.Remove(part))
+	}
+	return folder.Rename(part, local)
+}
+
+// date asks the date program for the time, to the second.
+func date(ctx context.Context) (time.Time, error) {
+	cmd := exec.CommandContext(ctx, "date", "-u", "+%s")
+	var out strings.Builder
+	cmd.Stdout = &limited{w: &out, left: 64}
+	if err := cmd.Run(); err != nil {
+		return time.Time{}, fmt.Errorf("asking date for the time: %w", err)
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("date printed no number: %w", err)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+// limited writes at most left bytes.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) > l.left {
+		return 0, errors.New("too much output")
+	}
+	l.left -= len(p)
+	return l.w.Write(p)
+}
