@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -115,8 +114,11 @@ func sameOrigin(next *http.Request, via []*http.Request) error {
 // Close ends idle connections.
 func (f *HTTPFetcher) Close() { f.client.CloseIdleConnections() }
 
-// nextRoot matches the names of root metadata.
-var nextRoot = regexp.MustCompile(`^[0-9]+\.root\.json$`)
+// isRoot reports whether a name is that of a root of the chain.
+func isRoot(name string) bool {
+	version, ok := strings.CutSuffix(name, ".root.json")
+	return ok && version != "" && strings.Trim(version, "0123456789") == ""
+}
 
 // Metadata implements Fetcher.
 func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (data []byte, err error) {
@@ -124,7 +126,7 @@ func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (d
 	defer cancel()
 	u := join(f.metadata, escape(name))
 	err = f.retry(ctx, func() error {
-		body, err := f.get(ctx, u, 0, nextRoot.MatchString(name))
+		body, err := f.get(ctx, u, 0, isRoot(name))
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ type View struct {
 	offline   bool
 	moreRoots bool
 
-	mu      sync.Mutex              // guards what follows
+	mu      sync.Mutex               // guards what follows
 	flights map[tuf.RoleName]*flight // roles that are being obtained, or are not verified yet
 	suspect map[tuf.RoleName]bool    // roles whose stored bytes are not the listed ones
 }
