@@ -111,7 +111,7 @@ func (f *form) read(content func(io.Reader) error) error {
 	for {
 		f.body.left = f.limits.PartHeader + partSlack
 		part, err := f.parts.NextRawPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // the last boundary; a wrapped io.EOF is a body that ends before it
 			break
 		}
 		if err != nil {

@@ -22,17 +22,19 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 )
 
-// Config is what a server needs. All fields but Limits and Log are required.
+// Config is what a server needs. All fields but Limits, Now and Log are required.
 type Config struct {
 	Index     *index.Index
 	Publisher *publish.Publisher // the one of Index; it has to run for uploads to be answered
 	Limits    Limits             // zero fields: DefaultLimits
+	Now       func() time.Time   // the clock by which metadata expires; nil: time.Now
 	Log       *slog.Logger       // nil: discard. Debug: every request; Info: uploads; Warn: refusals; Error: our failures
 }
 
@@ -42,6 +44,7 @@ type Server struct {
 	publisher *publish.Publisher
 	layout    policy.Layout
 	limits    Limits
+	now       func() time.Time
 	log       *slog.Logger
 	handler   http.Handler
 	cache     *renderCache
@@ -65,12 +68,15 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the home page: %w", err)
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	limits := c.Limits.withDefaults()
 	s := &Server{
-		index: c.Index, publisher: c.Publisher, layout: layout, limits: limits, log: c.Log,
+		index: c.Index, publisher: c.Publisher, layout: layout, limits: limits, now: c.Now, log: c.Log,
 		homePage: page,
 		cache:    newRenderCache(cacheBytes),
 		uploads:  make(chan struct{}, limits.Uploads),
@@ -158,8 +164,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "ok")
 }
 
-// readyz says whether what the server shows is current: an expired timestamp means that publishing
-// has stopped and clients refuse the repository.
+// readyz says whether clients accept what the server shows, and whether it can publish.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if reason := s.unready(); reason != "" {
@@ -168,6 +173,18 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	plain(w, http.StatusOK, "ready")
+}
+
+// unready says what keeps the index from being ready, or nothing.
+func (s *Server) unready() string {
+	expires := s.publisher.Current().Set().Timestamp().Expires()
+	if !s.now().Before(expires) {
+		return "the timestamp expired at " + expires.Format(time.RFC3339) + ": clients refuse the repository until something is published"
+	}
+	if s.publisher.Status().Failure != nil {
+		return "the last publication failed; the log of the server says why"
+	}
+	return ""
 }
 
 // plain answers with one line of text.

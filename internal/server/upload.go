@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"example.com/bailiwick/internal/durable"
 	"example.com/bailiwick/internal/index"
@@ -218,13 +217,4 @@ func (s *Server) uploadElsewhere(w http.ResponseWriter, r *http.Request) {
 	sentence := fmt.Sprintf("this address is for installing; upload to %s/legacy/ instead", baseURL(r))
 	note(w, slog.LevelWarn, slog.String("refused", sentence))
 	s.problem(w, r, http.StatusMethodNotAllowed, sentence, "")
-}
-
-// unready says what keeps the index from being ready, or nothing.
-func (s *Server) unready() string {
-	now := time.Now()
-	if expires := s.publisher.Current().Set().Timestamp().Expires(); !now.Before(expires) {
-		return "the timestamp expired at " + expires.Format(time.RFC3339) + ": nothing has been published since, clients refuse the repository"
-	}
-	return ""
 }
