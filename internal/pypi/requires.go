@@ -51,8 +51,8 @@ func checkSpecifier(clause string) string {
 	case "==", "!=":
 		if prefix, ok := strings.CutSuffix(operand, ".*"); ok {
 			v, err := ParseVersion(prefix)
-			if err != nil || v.dev != "" || v.local != nil {
-				return quote(operand) + " is not a version followed by .*"
+			if err != nil || v.pre != "" || v.post != "" || v.dev != "" || v.local != nil {
+				return quote(operand) + " is not plain numbers followed by .*"
 			}
 			return ""
 		}
