@@ -37,6 +37,8 @@ type batch struct {
 	bins  map[tuf.RoleName]*binJob // bins that get a new version
 	repin bool                     // sign a new snapshot even if no role changed
 
+	lost []error // what went wrong with renewals, which nobody waits for
+
 	// What build makes.
 	staged   map[tuf.RoleName]Metadata
 	snapshot *repo.Snapshot
@@ -46,7 +48,6 @@ type batch struct {
 // binJob is an unclaimed bin that gets a new version.
 type binJob struct {
 	name  tuf.RoleName
-	bin   string
 	added []*fileList // projects that it delegates from now on
 }
 
@@ -89,43 +90,88 @@ func (b *batch) list(p pypi.Project) (*fileList, error) {
 
 func (b *batch) open(p pypi.Project) (*fileList, error) {
 	layout := b.state.layout
-	set := b.state.view.set
-	claimed, err := set.Delegated(b.load, policy.RoleClaimed, layout.ClaimedBin(p))
+	claimed, err := b.role(policy.RoleClaimed, layout.ClaimedBin(p))
 	if err != nil {
 		return nil, fmt.Errorf("reading the claimed projects of bin %s: %w", layout.Bin(p), err)
+	}
+	if !claimed.Expires().After(b.at) {
+		// Every search for the project goes through it first. Found here, it fails this change and
+		// not the batch.
+		return nil, fmt.Errorf("project %s: role %s: %w", p, layout.ClaimedBin(p), ErrExpired)
 	}
 	role := policy.ProjectRole(p)
 	if _, ok := delegation(claimed, role); ok {
 		return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
 	}
 	binName := layout.UnclaimedBin(p)
-	bin, err := set.Delegated(b.load, policy.RoleUnclaimed, binName)
+	bin, err := b.role(policy.RoleUnclaimed, binName)
 	if err != nil {
 		return nil, fmt.Errorf("reading the unclaimed projects of bin %s: %w", layout.Bin(p), err)
 	}
-	l := &fileList{project: p, layout: layout, names: b.names}
-	if d, ok := delegation(bin, role); ok {
-		if l.authority, err = d.Authority(); err != nil {
-			return nil, fmt.Errorf("reading the keys of project %s: %w", p, err)
-		}
-		if !b.registryMaySign(l.authority) {
-			return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
-		}
-		l.base, err = set.Delegated(b.load, policy.RoleUnclaimed, binName, role)
-		if err != nil {
-			return nil, fmt.Errorf("reading the files of project %s: %w", p, err)
-		}
-		return l, nil
+	if policy.Due(binName, bin.Expires(), b.lives.Of(binName), b.at) {
+		b.binJob(binName) // it may have expired while nothing ran
 	}
-	if l.authority, err = b.binAuthority(binName); err != nil {
-		return nil, err
+	l := &fileList{project: p, layout: layout, names: b.names}
+	d, ok := delegation(bin, role)
+	if !ok {
+		l.authority, err = b.binAuthority(binName)
+		return l, err
+	}
+	if l.authority, err = d.Authority(); err != nil {
+		return nil, fmt.Errorf("reading the keys of project %s: %w", p, err)
+	}
+	if !b.registryMaySign(l.authority) {
+		return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
+	}
+	if l.base, err = b.role(policy.RoleUnclaimed, binName, role); err != nil {
+		return nil, fmt.Errorf("reading the files of project %s: %w", p, err)
 	}
 	return l, nil
 }
 
+// role returns the published version of a delegated role, verified through the given chain of
+// delegations. Unlike a client it takes an expired one, which is the base of its own renewal.
+func (b *batch) role(chain ...tuf.RoleName) (*tuf.Targets, error) {
+	set := b.state.view.set
+	t, err := set.Delegated(b.load, chain...)
+	var refused *trust.RefusedError
+	if !errors.As(err, &refused) || refused.Code != trust.Expired || len(chain) == 0 {
+		return t, err
+	}
+	name := chain[len(chain)-1]
+	delegator, err := b.role(chain[:len(chain)-1]...)
+	if err != nil {
+		return nil, err
+	}
+	d, ok := delegation(delegator, name)
+	meta, pinned := set.Snapshot().Lookup(name)
+	if !ok || !pinned {
+		return nil, fmt.Errorf("the expired role %s is not delegated or not in the snapshot", name)
+	}
+	authority, err := d.Authority()
+	if err != nil {
+		return nil, fmt.Errorf("reading the keys of %s: %w", name, err)
+	}
+	data, err := b.load(name, meta)
+	if err != nil {
+		return nil, err
+	}
+	unverified, err := tuf.ParseTargets(data, nil)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = unverified.Verify(authority); err != nil {
+		return nil, err
+	}
+	if t.Version() != meta.Version {
+		return nil, fmt.Errorf("the expired role %s is version %d and not %d", name, t.Version(), meta.Version)
+	}
+	return t, nil
+}
+
 // binAuthority returns the keys of an unclaimed bin, which are also those of its new projects.
 func (b *batch) binAuthority(bin tuf.RoleName) (tuf.Authority, error) {
-	unclaimed, err := b.state.view.set.Delegated(b.load, policy.RoleUnclaimed)
+	unclaimed, err := b.role(policy.RoleUnclaimed)
 	if err != nil {
 		return tuf.Authority{}, fmt.Errorf("reading the role %s: %w", policy.RoleUnclaimed, err)
 	}
@@ -155,6 +201,10 @@ func (b *batch) registryMaySign(a tuf.Authority) bool {
 func (b *batch) renew(role tuf.RoleName) error {
 	p, isProject := policy.ProjectOf(role)
 	if !isProject {
+		// Read now, so that a damaged bin fails its own renewal and not the batch.
+		if _, err := b.role(policy.RoleUnclaimed, role); err != nil {
+			return err
+		}
 		b.binJob(role)
 		return nil
 	}
@@ -184,9 +234,7 @@ func (b *batch) binJob(name tuf.RoleName) *binJob {
 // left to publish.
 func (b *batch) build(ctx context.Context, refreshTimestamp bool) (bool, error) {
 	b.buildLists(ctx)
-	if err := b.buildBins(ctx); err != nil {
-		return false, err
-	}
+	b.buildBins(ctx)
 	if len(b.staged) == 0 && !b.repin && !refreshTimestamp {
 		return false, nil
 	}
@@ -210,6 +258,9 @@ func (b *batch) buildLists(ctx context.Context) {
 	})
 	for _, l := range lists {
 		if l.err != nil {
+			if l.renew {
+				b.lost = append(b.lost, l.err)
+			}
 			continue
 		}
 		b.stage(l.signed)
@@ -239,26 +290,29 @@ func (b *batch) buildList(ctx context.Context, l *fileList) (Metadata, error) {
 	return m, nil
 }
 
-// buildBins signs the new versions of bins.
-func (b *batch) buildBins(ctx context.Context) error {
-	jobs := make([]*binJob, 0, len(b.bins))
-	for _, j := range b.bins {
-		jobs = append(jobs, j)
-	}
+// buildBins signs the new versions of bins. A bin that can not be signed takes with it the projects
+// that it was to delegate.
+func (b *batch) buildBins(ctx context.Context) {
+	jobs := slices.Collect(maps.Values(b.bins))
 	signed := make([]Metadata, len(jobs))
 	errs := make([]error, len(jobs))
 	parallel(len(jobs), func(i int) { signed[i], errs[i] = b.buildBin(ctx, jobs[i]) })
-	if err := errors.Join(errs...); err != nil {
-		return err
+	for i, j := range jobs {
+		if errs[i] == nil {
+			b.stage(signed[i])
+			continue
+		}
+		b.lost = append(b.lost, errs[i])
+		delete(b.bins, j.name)
+		for _, l := range j.added {
+			l.err = errs[i]
+			delete(b.staged, l.signed.Role)
+		}
 	}
-	for _, m := range signed {
-		b.stage(m)
-	}
-	return nil
 }
 
 func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
-	base, err := b.state.view.set.Delegated(b.load, policy.RoleUnclaimed, j.name)
+	base, err := b.role(policy.RoleUnclaimed, j.name)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("reading bin %s: %w", j.name, err)
 	}

@@ -285,6 +285,9 @@ func (p *Publisher) finish(ctx context.Context, b *batch, refreshTimestamp bool)
 	// From here on a signal to stop waits: half a publication helps nobody.
 	ctx = context.WithoutCancel(ctx)
 	something, err := b.build(ctx, refreshTimestamp)
+	for _, lost := range b.lost {
+		p.c.Log.ErrorContext(ctx, "a role can not be renewed", slog.Any("error", lost))
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -49,10 +49,11 @@ func (v *View) Metadata(ctx context.Context, role tuf.RoleName, version int64) (
 	return v.shelf.read(ctx, role, version)
 }
 
-// loader hands the delegated roles of this publication to a search.
+// loader hands the delegated roles of this publication to a search. It does not go by the shelf:
+// what a search has verified is cached as verified, and what it refused must be read again.
 func (v *View) loader(ctx context.Context) trust.Loader {
 	return func(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
-		return v.shelf.read(ctx, role, meta.Version)
+		return ledgerReader(ctx, v.shelf.ledger)(role, meta.Version)
 	}
 }
 

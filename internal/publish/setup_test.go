@@ -1,0 +1,265 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/publish/publishtest"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+	"example.com/bailiwick/tuf/repo"
+)
+
+// atomicTime is a clock that a test sets.
+type atomicTime struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (a *atomicTime) get() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.now
+}
+
+func (a *atomicTime) set(t time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now = t
+}
+
+// signed signs a draft and replaces what a genesis has of that role, or adds to it.
+func signed(t *testing.T, genesis []publish.Metadata, d *repo.Draft, err error, by ...key.Signer) []publish.Metadata {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := repo.Sign(t.Context(), d, by...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	genesis = slices.DeleteFunc(genesis, func(m publish.Metadata) bool { return m.Role == d.Role() })
+	return append(genesis, publish.Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: data})
+}
+
+// startClaimed is start with a repository in which the project "claimed" is delegated to its
+// maintainers offline, and the project "recent" by the registry key.
+func startClaimed(t *testing.T) (*publish.Publisher, *faulty, publishtest.Keys) {
+	t.Helper()
+	keys := publishtest.NewKeys(t)
+	genesis := publishtest.Genesis(t, keys, publishtest.Options{})
+	_, maintainer, err := key.GenerateEd25519()
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := func(s key.Signer) tuf.Authority {
+		a, err := tuf.NewAuthority(1, s.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	now := publishtest.Start()
+	issue := func(role tuf.RoleName, s key.Signer) repo.Issue {
+		return repo.Issue{Role: role, Version: 1, Now: now, Expires: now.AddDate(1, 0, 0), Authority: authority(s)}
+	}
+	layout, err := policy.NewLayout(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles := make(map[tuf.RoleName]int64)
+	for _, c := range []struct {
+		name string
+		bin  tuf.RoleName
+		by   key.Signer
+	}{
+		{"claimed", layout.ClaimedBin(project(t, "claimed")), keys[policy.KeyClaimed]},
+		{"recent", layout.UnclaimedBin(project(t, "recent")), keys[policy.KeyRegistry]},
+	} {
+		p := project(t, c.name)
+		d, err := repo.NewTargets(repo.TargetsSpec{
+			Delegations: []repo.Delegation{policy.NewProject(layout, p, authority(maintainer))},
+		}, issue(c.bin, c.by))
+		genesis = signed(t, genesis, d, err, c.by)
+		d, err = repo.NewTargets(repo.TargetsSpec{}, issue(policy.ProjectRole(p), maintainer))
+		genesis = signed(t, genesis, d, err, maintainer)
+	}
+	for _, m := range genesis {
+		switch m.Role {
+		case tuf.RoleRoot, tuf.RoleTimestamp, tuf.RoleSnapshot:
+		default:
+			roles[m.Role] = 1
+		}
+	}
+	d, err := repo.NewSnapshot(roles, issue(tuf.RoleSnapshot, keys[policy.KeySnapshot]))
+	genesis = signed(t, genesis, d, err, keys[policy.KeySnapshot])
+
+	l := &faulty{Ledger: ledger.NewMemory()}
+	if err := publish.Create(t.Context(), l, now, genesis); err != nil {
+		t.Fatal(err)
+	}
+	return publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()}), l, keys
+}
+
+func TestCreateRefuses(t *testing.T) {
+	keys, foreign := publishtest.NewKeys(t), publishtest.NewKeys(t)
+	genesis := publishtest.Genesis(t, keys, publishtest.Options{})
+	other := publishtest.Genesis(t, foreign, publishtest.Options{})
+	replace := func(role tuf.RoleName, edit func(m *publish.Metadata)) []publish.Metadata {
+		out := slices.Clone(genesis)
+		i := slices.IndexFunc(out, func(m publish.Metadata) bool { return m.Role == role })
+		edit(&out[i])
+		return out
+	}
+	from := func(set []publish.Metadata, role tuf.RoleName) publish.Metadata {
+		return set[slices.IndexFunc(set, func(m publish.Metadata) bool { return m.Role == role })]
+	}
+	for name, c := range map[string]struct {
+		genesis []publish.Metadata
+		want    error // nil: any error
+	}{
+		"nothing":      {nil, publish.ErrDamaged},
+		"a bin absent": {slices.DeleteFunc(slices.Clone(genesis), func(m publish.Metadata) bool { return m.Role == "claimed-3" }), publish.ErrDamaged},
+		"a bin of somebody else": {replace("unclaimed-a", func(m *publish.Metadata) {
+			m.Bytes = from(other, m.Role).Bytes
+		}), publish.ErrDamaged},
+		"a bin in place of another": {replace("claimed-a", func(m *publish.Metadata) {
+			m.Bytes = from(genesis, "claimed-b").Bytes
+		}), publish.ErrDamaged},
+		"a root of somebody else": {replace("root", func(m *publish.Metadata) { m.Bytes = from(other, "root").Bytes }), publish.ErrDamaged},
+		"a role twice":            {append(slices.Clone(genesis), genesis[3]), nil},
+		"a role too many":         {append(slices.Clone(genesis), publish.Metadata{Role: "stray", Version: 1, Bytes: []byte("{}")}), publish.ErrDamaged},
+		"version 2":               {replace("targets", func(m *publish.Metadata) { m.Version = 2 }), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := ledger.NewMemory()
+			err := publish.Create(t.Context(), l, publishtest.Start(), c.genesis)
+			if err == nil || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("Create gave %v, want %v", err, c.want)
+			}
+			if _, err := l.Head(t.Context()); !errors.Is(err, publish.ErrNoRepository) {
+				t.Errorf("the ledger is not empty any more: %v", err)
+			}
+		})
+	}
+
+	l := ledger.NewMemory()
+	if err := publish.Create(t.Context(), l, publishtest.Start().AddDate(5, 0, 0), genesis); !errors.Is(err, publish.ErrDamaged) {
+		t.Errorf("creating with expired metadata: %v, want ErrDamaged", err)
+	}
+	if err := publish.Create(t.Context(), l, publishtest.Start(), genesis); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := l.Metadata(t.Context(), tuf.RoleRoot, 1)
+	if err := publish.Create(t.Context(), l, publishtest.Start(), other); !errors.Is(err, publish.ErrRepositoryExists) {
+		t.Errorf("creating a second time: %v, want ErrRepositoryExists", err)
+	}
+	if after, _ := l.Metadata(t.Context(), tuf.RoleRoot, 1); string(after.Bytes) != string(before.Bytes) {
+		t.Error("the second Create changed the repository")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	l := ledger.NewMemory()
+	keys, foreign := publishtest.NewKeys(t), publishtest.NewKeys(t)
+	open := func(l publish.Ledger, s publish.Signers) error {
+		_, err := publish.Open(context.Background(), publish.Config{Ledger: l, Signers: s, Now: publishtest.Start})
+		return err
+	}
+	if err := open(l, keys.Online()); !errors.Is(err, publish.ErrNoRepository) {
+		t.Errorf("an empty ledger: %v, want ErrNoRepository", err)
+	}
+	if err := publish.Create(t.Context(), l, publishtest.Start(), publishtest.Genesis(t, keys, publishtest.Options{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(l, keys.Online()); err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string]func(s *publish.Signers){
+		"registry":  func(s *publish.Signers) { s.Registry = foreign[policy.KeyRegistry] },
+		"snapshot":  func(s *publish.Signers) { s.Snapshot = foreign[policy.KeySnapshot] },
+		"timestamp": func(s *publish.Signers) { s.Timestamp = keys[policy.KeySnapshot] },
+	} {
+		s := keys.Online()
+		edit(&s)
+		if err := open(l, s); !errors.Is(err, publish.ErrWrongKey) {
+			t.Errorf("a foreign %s key: %v, want ErrWrongKey", name, err)
+		}
+	}
+	for _, c := range []publish.Config{
+		{},
+		{Ledger: l, Now: publishtest.Start},
+		{Ledger: l, Signers: keys.Online()},
+		{Ledger: l, Signers: keys.Online(), Now: publishtest.Start, Batch: -1},
+	} {
+		if _, err := publish.Open(t.Context(), c); err == nil {
+			t.Errorf("opened with the configuration %+v", c)
+		}
+	}
+}
+
+// tampered answers with other bytes for some roles.
+type tampered struct {
+	publish.Ledger
+	bytes map[tuf.RoleName][]byte
+	roles func([]publish.Role) []publish.Role
+}
+
+func (l tampered) Metadata(ctx context.Context, role tuf.RoleName, version int64) (publish.Metadata, error) {
+	m, err := l.Ledger.Metadata(ctx, role, version)
+	if b, ok := l.bytes[role]; ok {
+		m.Bytes = b
+	}
+	return m, err
+}
+
+func (l tampered) Roles(ctx context.Context) ([]publish.Role, error) {
+	roles, err := l.Ledger.Roles(ctx)
+	if l.roles != nil {
+		roles = l.roles(roles)
+	}
+	return roles, err
+}
+
+func TestDamageIsFound(t *testing.T) {
+	p, l, keys := start(t)
+	must(t, p, add(t, wheel, "a"))
+	old, err := l.Metadata(t.Context(), tuf.RoleSnapshot, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		ledger tampered
+		opens  bool // the damage is in a role that is read when it is needed
+	}{
+		"root":            {tampered{bytes: map[tuf.RoleName][]byte{"root": []byte("{}")}}, false},
+		"timestamp":       {tampered{bytes: map[tuf.RoleName][]byte{"timestamp": []byte("not JSON")}}, false},
+		"old snapshot":    {tampered{bytes: map[tuf.RoleName][]byte{"snapshot": old.Bytes}}, false},
+		"targets":         {tampered{bytes: map[tuf.RoleName][]byte{"targets": nil}}, false},
+		"a role vanished": {tampered{roles: func(r []publish.Role) []publish.Role { return r[1:] }}, false},
+		"a version runs ahead": {tampered{roles: func(r []publish.Role) []publish.Role {
+			r[slices.IndexFunc(r, func(r publish.Role) bool { return r.Name == "project.flask" })].Version++
+			return r
+		}}, false},
+		"a project": {tampered{bytes: map[tuf.RoleName][]byte{"project.flask": []byte("{}")}}, true},
+		"a bin":     {tampered{bytes: map[tuf.RoleName][]byte{"claimed-0": []byte("{}")}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.ledger.Ledger = l
+			if err := publish.Check(t.Context(), c.ledger); !errors.Is(err, publish.ErrDamaged) {
+				t.Errorf("Check: %v, want ErrDamaged", err)
+			}
+			_, err := publish.Open(t.Context(), publish.Config{Ledger: c.ledger, Signers: keys.Online(), Now: publishtest.Start})
+			if c.opens && err != nil || !c.opens && !errors.Is(err, publish.ErrDamaged) {
+				t.Errorf("Open: %v", err)
+			}
+		})
+	}
+}
