@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/cjson"
 )
 
 // TargetsSpec is the content of a first version of a targets role.
@@ -59,8 +60,11 @@ func EditTargets(base *tuf.Targets, edit TargetsEdit, issue Issue) (*Draft, erro
 	if err := checkTargetsRole(&issue); err != nil {
 		return nil, err
 	}
-	if named, ok := base.Member(MemberRoleName); ok && string(named) != string(quoted(string(issue.Role))) {
-		return nil, fmt.Errorf("editing %s: base is a version of role %s: %w", issue.Role, named, ErrRoleName)
+	if raw, ok := base.Member(MemberRoleName); ok {
+		named, err := canonicalValue(raw, cjson.MaxDepth)
+		if err != nil || string(named) != string(quoted(string(issue.Role))) {
+			return nil, fmt.Errorf("editing %s: base is a version of role %.300s: %w", issue.Role, raw, ErrRoleName)
+		}
 	}
 	signed, err := canonicalSigned(base.Bytes())
 	if err != nil {
