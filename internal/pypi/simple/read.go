@@ -33,12 +33,12 @@ var ErrPage = errors.New("not a usable page of the Simple API")
 // ParsePage reads the page of one project in its JSON form, of at most
 // [MaxPageSize] bytes. Unknown members are passed over, as the standard asks. A
 // member given twice, a member of the wrong type, a file without SHA-256 or
-// size, a URL that does not end in the file name: each
-// is an error that wraps [ErrPage].
+// size, a URL that does not end in the file name: each is an error that wraps
+// [ErrPage].
 //
 // Files whose names are not those of wheels or source distributions of the
 // project are left out, as installers pass over them too. URLs stay as they
-// are, often relative.
+// are, often relative, but lose their fragment.
 func ParsePage(data []byte) (*Page, error) {
 	p, err := parsePage(data)
 	if err != nil {
@@ -177,6 +177,7 @@ func parseFile(project pypi.Project, raw json.RawMessage) (f File, keep bool, er
 		return File{}, false, nil //nolint:nilerr // installers pass over them too
 	}
 	f.Version = name.Version().String()
+	f.URL, _, _ = strings.Cut(f.URL, "#") // pages put the hash there, File has it elsewhere
 	if metadata == nil {
 		metadata = old
 	}
@@ -218,7 +219,11 @@ func parseTime(uploaded *string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("upload-time: %w", err)
 	}
-	return t.UTC(), nil
+	t = t.UTC()
+	if t.Year() > 9999 { // the zone carried it beyond what a page can state
+		return time.Time{}, errors.New("upload-time: the year has more than four digits")
+	}
+	return t, nil
 }
 
 // checkURL checks that installers which take the file name from the URL see
