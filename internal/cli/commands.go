@@ -6,6 +6,17 @@ import "github.com/spf13/cobra"
 // adds its constructor here.
 func commands(env *Env) []*cobra.Command {
 	return []*cobra.Command{
+		newTrust(env),
+		newPip(env),
+		newUV(env),
+		newRun(env),
+		newProxy(env),
+		newEnv(env),
+		newWhy(env),
+		newInit(env),
+		newServe(env),
+		newToken(env),
+		newRenew(env),
 		newVersion(env),
 	}
 }
