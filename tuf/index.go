@@ -40,6 +40,9 @@ func (p *parser) index(most int, what, field string, check func([]byte) string, 
 		x.escaped = x.escaped || escaped
 		begin := p.Offset()
 		value()
+		if p.Err() != nil {
+			return x // the value has no end: no lookup may reach it
+		}
 		if len(x.entries) == 0 {
 			// Entries are much alike, so the first tells how many there may be.
 			size := max(p.Position()-start, 32)
