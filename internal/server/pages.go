@@ -126,8 +126,8 @@ func (s *Server) withoutSlash(w http.ResponseWriter, r *http.Request) {
 	redirect(w, r, p.String()+"/", http.StatusMovedPermanently)
 }
 
-// redirect sends the client to an address relative to the one it asked for, so that it works behind
-// a proxy that adds a path prefix; the standard library would make it absolute.
+// redirect sends the client on. An address relative to the one it asked for works behind a proxy that
+// adds a path prefix; the standard library would make it absolute.
 func redirect(w http.ResponseWriter, r *http.Request, to string, status int) {
 	if r.URL.RawQuery != "" {
 		to += "?" + r.URL.RawQuery

@@ -205,10 +205,11 @@ func (s *Server) uploadHelp(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusOK, "this is where uploads go: twine upload --repository-url "+baseURL(r)+"/legacy/ -u "+tokenUser+" dist/*")
 }
 
-// uploadMoved corrects the address that lacks its slash; 308 keeps the method.
+// uploadMoved corrects the address that lacks its slash; 308 keeps the method. The address is absolute:
+// uv follows no other, and twine shows it to people.
 func (s *Server) uploadMoved(w http.ResponseWriter, r *http.Request) {
 	newUploadBody(w, r, &s.limits).drain()
-	redirect(w, r, "legacy/", http.StatusPermanentRedirect)
+	redirect(w, r, baseURL(r)+"/legacy/", http.StatusPermanentRedirect)
 }
 
 // uploadElsewhere catches the most common mistake of all: the install address used for an upload.
