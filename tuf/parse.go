@@ -55,7 +55,7 @@ func parse[T any](data []byte, limits Limits, role RoleName, most int64, read fu
 	u.message = raw
 	if !canonical {
 		var err error
-		if u.message, err = cjson.Canonical(raw, limits.Nesting); err != nil {
+		if u.message, err = cjson.AppendCanonical(make([]byte, 0, len(raw)), raw, limits.Nesting); err != nil {
 			return nil, p.malformed(err)
 		}
 	}
