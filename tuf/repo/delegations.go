@@ -102,44 +102,50 @@ func (d *Delegation) encode(old []byte) ([]byte, error) {
 	return splice(make([]byte, 0, 256), old, changes)
 }
 
-// delegationPlan is what an edit does to each role, by lower-cased name.
+// delegationPlan is what an edit does to each role.
 type delegationPlan struct {
 	replace map[tuf.RoleName]*Delegation
 	remove  map[tuf.RoleName]bool
-	names   map[string]bool // lower case: of the edit at first, then of the list
+	added   map[string]bool // in lower case
 }
 
 func planDelegations(edit *TargetsEdit) (*delegationPlan, error) {
 	p := &delegationPlan{
 		replace: make(map[tuf.RoleName]*Delegation, len(edit.ReplaceDelegations)),
 		remove:  make(map[tuf.RoleName]bool, len(edit.RemoveDelegations)),
-		names:   make(map[string]bool),
+		added:   make(map[string]bool, len(edit.AddDelegations)),
 	}
-	claim := func(role tuf.RoleName) error {
-		folded := strings.ToLower(string(role))
-		if p.names[folded] {
-			return fmt.Errorf("delegation %q is given twice, or differs from another in letter case only: %w", role, ErrRoleName)
+	seen := make(map[string]bool)
+	claim := func(role tuf.RoleName) (folded string, err error) {
+		folded = strings.ToLower(string(role))
+		if seen[folded] {
+			return "", fmt.Errorf("delegation %q is given twice, or differs from another in letter case only: %w", role, ErrRoleName)
 		}
-		p.names[folded] = true
-		return nil
+		seen[folded] = true
+		return folded, nil
 	}
-	for _, list := range [][]Delegation{edit.AddDelegations, edit.ReplaceDelegations} {
-		for i := range list {
-			if err := cmp.Or(list[i].check(), claim(list[i].Role)); err != nil {
-				return nil, err
-			}
+	for i := range edit.AddDelegations {
+		d := &edit.AddDelegations[i]
+		folded, err := claim(d.Role)
+		if err := cmp.Or(err, d.check()); err != nil {
+			return nil, err
 		}
+		p.added[folded] = true
 	}
 	for i := range edit.ReplaceDelegations {
-		p.replace[edit.ReplaceDelegations[i].Role] = &edit.ReplaceDelegations[i]
+		d := &edit.ReplaceDelegations[i]
+		_, err := claim(d.Role)
+		if err := cmp.Or(err, d.check()); err != nil {
+			return nil, err
+		}
+		p.replace[d.Role] = d
 	}
 	for _, role := range edit.RemoveDelegations {
-		if err := claim(role); err != nil {
+		if _, err := claim(role); err != nil {
 			return nil, err
 		}
 		p.remove[role] = true
 	}
-	clear(p.names)
 	return p, nil
 }
 
@@ -210,7 +216,9 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 			missing--
 			continue
 		}
-		plan.names[strings.ToLower(string(name))] = true
+		if plan.added[strings.ToLower(string(name))] {
+			return nil, nil, fmt.Errorf("a delegation to add is there already as %q; letter case makes no difference: %w", name, ErrRoleName)
+		}
 		if d := plan.replace[name]; d != nil {
 			missing--
 			if entry, err = d.encode(entry); err != nil {
@@ -225,11 +233,7 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 		return nil, nil, fmt.Errorf("%d of the delegations to replace or remove: %w", missing, ErrAbsent)
 	}
 	for i := range added {
-		d := &added[i]
-		if plan.names[strings.ToLower(string(d.Role))] {
-			return nil, nil, fmt.Errorf("delegation %q is there already, perhaps in another letter case: %w", d.Role, ErrRoleName)
-		}
-		entry, err := d.encode(nil)
+		entry, err := added[i].encode(nil)
 		if err != nil {
 			return nil, nil, err
 		}
