@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -51,6 +52,9 @@ func (c *Custom) check() error {
 	}
 	if err := pypi.CheckRequiresPython(c.RequiresPython); err != nil {
 		return fmt.Errorf("%w: %w", ErrCustom, err)
+	}
+	if year := c.UploadTime.UTC().Year(); year < 1 || year > 9999 {
+		return fmt.Errorf("%w: upload time in year %d can not be written", ErrCustom, year)
 	}
 	if c.Yanked != nil {
 		return checkReason(*c.Yanked)
@@ -186,10 +190,16 @@ func readDigest(r *cjson.Reader) *[32]byte {
 			r.Skip()
 			continue
 		}
-		digits := string(r.Bytes())
+		// Length first: the decoder trusts its caller with the size of the result.
+		digits := r.Bytes()
 		sum = new([32]byte)
-		if n, err := hex.Decode(sum[:], []byte(digits)); len(digits) != 64 || err != nil || n != 32 || hex.EncodeToString(sum[:]) != digits {
+		if len(digits) != hex.EncodedLen(len(sum)) || strings.Trim(string(digits), "0123456789abcdef") != "" {
 			r.Fail(at, "core-metadata's sha256 is not 64 lower-case hex digits")
+			return nil
+		}
+		if _, err := hex.Decode(sum[:], digits); err != nil {
+			r.Fail(at, "core-metadata's sha256 is not hex")
+			return nil
 		}
 	}
 	if sum == nil {
