@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	maintainEvery = time.Minute            // looking for what is due
+	maintainEvery = 5 * time.Minute        // looking for what is due
 	maintainSoon  = 100 * time.Millisecond // while more is due than one step does
-	maintainRetry = 10 * time.Second       // after a failure
+	maintainRetry = 10 * time.Second       // after a first failure; then twice as long each time
 
 	warnAhead = 30 * 24 * time.Hour // before an offline role expires
 	warnEvery = 24 * time.Hour
@@ -50,18 +50,25 @@ func (p *Publisher) maintain(ctx context.Context) time.Duration {
 	if err != nil {
 		p.failed(ctx, err)
 		p.c.Log.ErrorContext(ctx, "renewing metadata failed; trying again", slog.Any("error", err))
-		return maintainRetry
+		return p.backOff()
 	}
 	p.warn(ctx)
 	left, err := p.prune(ctx)
 	if err != nil {
 		p.c.Log.WarnContext(ctx, "removing superseded metadata failed; trying again", slog.Any("error", err))
-		return maintainRetry
+		return p.backOff()
 	}
+	p.retry = 0
 	if more || left {
 		return maintainSoon
 	}
 	return maintainEvery
+}
+
+// backOff returns how long to wait after a failure.
+func (p *Publisher) backOff() time.Duration {
+	p.retry = min(max(2*p.retry, maintainRetry), maintainEvery)
+	return p.retry
 }
 
 // renewAll publishes a renewal if anything is due. It reports whether more is due than it did.

@@ -3,6 +3,7 @@ package publish_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,7 +22,13 @@ import (
 	"example.com/bailiwick/tuf/trust"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A history takes about 0.1 s. The command line can ask for more: -rapid.checks=1000.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start makes a repository in memory and a running publisher on it.
 func start(t *testing.T) (*publish.Publisher, *faulty, publishtest.Keys) {

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,9 +85,10 @@ type Publisher struct {
 	view atomic.Pointer[View] // swapped by Run alone
 
 	// Owned by Run's goroutine.
-	state  *state    // nil: what the ledger holds is not known, read it again
-	warned time.Time // when offline roles near expiry were last logged
-	recent ring      // when the last publications were made
+	state  *state        // nil: what the ledger holds is not known, read it again
+	warned time.Time     // when offline roles near expiry were last logged
+	retry  time.Duration // how long maintenance waited after its last failure; 0: it did not fail
+	recent ring          // when the last publications were made
 
 	mu     sync.Mutex // guards what follows
 	status Status
@@ -309,11 +311,17 @@ func (p *Publisher) finish(ctx context.Context, b *batch, refreshTimestamp bool)
 }
 
 // committed finds out, after Commit returned an error, whether the publication is in the ledger
-// all the same: the answer to a commit can get lost.
+// all the same: the answer to a commit can get lost. Every role is compared, because two publishers
+// that make the same publication for different changes can agree in snapshot and timestamp, which
+// list versions.
 func (p *Publisher) committed(ctx context.Context, b *batch) bool {
-	mine := b.staged[tuf.RoleTimestamp]
-	m, err := p.c.Ledger.Metadata(ctx, tuf.RoleTimestamp, mine.Version)
-	return err == nil && string(m.Bytes) == string(mine.Bytes)
+	for role, mine := range b.staged {
+		m, err := p.c.Ledger.Metadata(ctx, role, mine.Version)
+		if err != nil || !bytes.Equal(m.Bytes, mine.Bytes) {
+			return false
+		}
+	}
+	return true
 }
 
 // giveUp drops what is in memory after a publication that was staged and not committed, and reads

@@ -96,27 +96,38 @@ func Create(tb testing.TB, l publish.Ledger, o Options) Keys {
 	return keys
 }
 
-// Run opens a publisher and runs it until the test ends.
+// Run opens a publisher and runs it until the test ends. Without a clock of its own, the publisher
+// lives at Start.
 func Run(tb testing.TB, c publish.Config) *publish.Publisher {
 	tb.Helper()
+	p, stop, err := Open(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(stop)
+	return p
+}
+
+// Open is Run for a test that stops the publisher itself: stop returns when it has ended.
+func Open(c publish.Config) (p *publish.Publisher, stop func(), err error) {
 	if c.Now == nil {
 		c.Now = Start
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	p, err := publish.Open(ctx, c)
+	ctx, cancel := context.WithCancel(context.Background())
+	p, err = publish.Open(ctx, c)
 	if err != nil {
-		stop()
-		tb.Fatal(err)
+		cancel()
+		return nil, nil, err
 	}
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	tb.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			tb.Errorf("Run: %v", err)
-		}
-	})
-	return p
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = p.Run(ctx) // returns nil, always
+	}()
+	return p, func() {
+		cancel()
+		<-done
+	}, nil
 }
 
 // File describes a small file of a project; its bytes are content.
