@@ -40,6 +40,9 @@ func (s *state) verifyTargets(data []byte, role tuf.RoleName, meta tuf.Meta, a t
 	if err != nil {
 		return nil, err
 	}
+	if err := namedLikeRole(t, role); err != nil {
+		return nil, err
+	}
 	n := &node{targets: t, authority: a, signers: sync.OnceValue(func() []key.ID { return u.Signers(a) })}
 	return n, s.checkTargets(n, role, meta)
 }

@@ -42,7 +42,8 @@
 //   - A snapshot must not be older than the trusted one, even if no timestamp is
 //     left to say so (5.5.5).
 //   - Where a length is listed, a file has exactly that length.
-//   - "minimum_version" in a delegation, an additional member, is enforced.
+//   - "minimum_version" in a delegation and "role_name" in a targets role, additional
+//     members, are enforced where they are.
 //
 // From each step to the function that takes it, the test that shows it, and the
 // attack that it stops:
@@ -73,6 +74,7 @@
 //	5.6.2    opened                        TestListedHashes            mix and match
 //	5.6.3    state.verifyTargets           TestThresholds              forged metadata
 //	5.6.4    state.checkTargets            TestMixAndMatch             mix and match
+//	5.6.4    namedLikeRole                 TestRoleName                role passed off as another of the same key
 //	5.6.4    notBelowMinimum               TestMinimumVersion          role from before a delegation changed
 //	5.6.5    state.checkTargets            TestExpired                 freeze
 //	5.6.7    search.find                   TestTraversal               wrong role has the say

@@ -22,7 +22,7 @@ const (
 	Malformed   Code = "malformed"     // not the metadata that it should be
 	Unsupported Code = "unsupported"   // a specification version that we do not speak
 	Version     Code = "version"       // a root that is not exactly the next one
-	MixAndMatch Code = "mix-and-match" // not the version that its parent pins
+	MixAndMatch Code = "mix-and-match" // not the version that its parent pins, or made for another role
 	Missing     Code = "missing"       // delegated or pinned, yet not there
 	Unavailable Code = "unavailable"   // the bytes could not be obtained: says nothing about the repository's honesty
 	Limit       Code = "limit"         // a search visits more roles or bytes than allowed

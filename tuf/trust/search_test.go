@@ -354,6 +354,41 @@ func TestMinimumVersion(t *testing.T) {
 	}
 }
 
+// A role that names itself is not taken for another, though key and version fit.
+func TestRoleName(t *testing.T) {
+	for name, c := range map[string]struct {
+		role string
+		says any
+		ok   bool
+	}{
+		"itself":           {"a", "a", true},
+		"another":          {"a", "b", false},
+		"in another case":  {"a", "A", false},
+		"no string":        {"a", 1, false},
+		"top level itself": {"targets", "targets", true},
+		"top level":        {"targets", "a", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := testrepo.New(t, testrepo.Options{})
+			r.Delegate("targets", testrepo.Delegation{Name: "a", Paths: []string{"*"}})
+			r.AddTarget("a", "name", []byte("x"))
+			r.Edit[c.role] = func(signed map[string]any) { signed["role_name"] = c.says }
+			r.Touch(c.role)
+			r.Publish()
+			set, err := update(t, r, begin(t, r))
+			if err == nil {
+				_, err = set.Find("name", loader(t, r, set))
+			}
+			if c.ok && err != nil {
+				t.Fatal(err)
+			}
+			if !c.ok {
+				refused(t, err, trust.MixAndMatch, tuf.RoleName(c.role), "5.6.4")
+			}
+		})
+	}
+}
+
 // Trust belongs to the edge: a role that verified through one delegator is held
 // against the keys of another, in one session and with one cache.
 func TestEdges(t *testing.T) {

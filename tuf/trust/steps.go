@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/cjson"
 )
 
 // This file holds the checks of the specification, one function per step, in
@@ -222,4 +223,24 @@ func notBelowMinimum(d tuf.Delegation, meta tuf.Meta) error {
 		return nil
 	}
 	return refuse(Rollback, d.Name(), meta.Version, "5.6.4", "its delegator saw version %d already (minimum_version)", d.MinimumVersion())
+}
+
+// memberRoleName is the additional member by which a targets role names itself.
+const memberRoleName = "role_name"
+
+// namedLikeRole enforces the additional member "role_name". Signatures do not cover
+// the name under which a file is served, and roles often share a key: without
+// the member, whoever serves the files could pass one role off as another of the
+// same key and version, and so make what the right one lists disappear. Only the
+// key's holder can leave the member out.
+func namedLikeRole(t *tuf.Targets, role tuf.RoleName) error {
+	raw, ok := t.Member(memberRoleName)
+	if !ok {
+		return nil
+	}
+	name, err := cjson.Canonical(raw, 0)
+	if err == nil && bytes.Equal(name, cjson.AppendString(nil, role)) {
+		return nil
+	}
+	return refuse(MixAndMatch, role, t.Version(), "5.6.4", "it was signed as role %.300s (role_name)", raw)
 }
