@@ -13,6 +13,7 @@ func commands(env *Env) []*cobra.Command {
 		newProxy(env),
 		newEnv(env),
 		newWhy(env),
+		newDemo(env),
 		newInit(env),
 		newServe(env),
 		newToken(env),
