@@ -14,8 +14,9 @@
 //     guessed at.
 //   - Tokens are found by the hash of their secret; the secret itself never reaches this package.
 //
-// Times are kept to the microsecond, in UTC. All methods may be called concurrently. One process
-// at a time opens a ledger for writing; package durable locks the folder for that.
+// Times are kept to the microsecond, in UTC. All methods may be called concurrently. A second process
+// may have the same file open, a command beside a server: SQLite's locks keep their transactions
+// apart, and a publisher that was overtaken is told so by ErrConflict.
 package ledger
 
 import (

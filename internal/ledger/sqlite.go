@@ -77,13 +77,14 @@ func (s *SQLite) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for the writer, folds the log into the file and releases it. Methods called
+// Close waits for a write that is under way, folds the log into the file and releases it. Methods called
 // afterwards return [ErrClosed]; a second Close does nothing.
 func (s *SQLite) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	s.turn <- struct{}{} // never given back: the last turn
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }() // whoever waits for it finds the ledger closed
 	err := s.readerDB.Close()
 	if s.writer != nil {
 		err = errors.Join(err, s.w.close(), s.writer.Close())

@@ -22,7 +22,7 @@ const (
 	projectSize   = 3_000  // bytes
 	snapshotSize  = 60_000 // bytes
 	timestampSize = 600    // bytes
-	crashRounds   = 15     // kills
+	crashRounds   = 30     // kills
 	crashPatience = 30     // seconds for one round
 	crashEnv      = "LEDGERTEST_CRASH"
 	crashAck      = "committed "

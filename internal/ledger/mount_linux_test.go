@@ -1,0 +1,19 @@
+package ledger_test
+
+import "syscall"
+
+// mountSmall, grow, readOnly and unmount make a file system in memory misbehave as disks do.
+
+func mountSmall(dir string) error {
+	return syscall.Mount("ledger-test", dir, "tmpfs", 0, "size=2m")
+}
+
+func grow(dir string) error {
+	return syscall.Mount("ledger-test", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m")
+}
+
+func readOnly(dir string) error {
+	return syscall.Mount("ledger-test", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+}
+
+func unmount(dir string) error { return syscall.Unmount(dir, 0) }
