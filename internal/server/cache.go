@@ -16,6 +16,7 @@ type rendered struct {
 	body     []byte
 	encoding string // "gzip" or empty
 	etag     string // strong, quoted
+	once     bool   // not to be kept: its key does not name everything that it was made from
 }
 
 // renderCache keeps the representations used last, up to a number of bytes. Keys name the content
@@ -55,7 +56,9 @@ func (c *renderCache) get(key string, render func() (*rendered, error)) (*render
 	if err != nil {
 		return nil, err
 	}
-	c.put(key, page)
+	if !page.once {
+		c.put(key, page)
+	}
 	return page, nil
 }
 

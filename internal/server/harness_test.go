@@ -140,6 +140,7 @@ type options struct {
 	fileSize int64
 	queue    int
 	idle     bool // the publisher does not run
+	quiet    bool // no log
 }
 
 func newSite(t testing.TB, o options) *site {
@@ -167,10 +168,11 @@ func newSite(t testing.TB, o options) *site {
 	if s.token, _, err = s.index.NewToken(t.Context(), "test", nil); err != nil {
 		t.Fatal(err)
 	}
-	srv, err := server.New(server.Config{
-		Index: s.index, Publisher: s.publisher, Limits: o.limits,
-		Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if o.quiet {
+		log = slog.New(slog.DiscardHandler)
+	}
+	srv, err := server.New(server.Config{Index: s.index, Publisher: s.publisher, Limits: o.limits, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

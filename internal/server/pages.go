@@ -2,15 +2,16 @@ package server
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
-	"example.com/bailiwick/internal/index"
+	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/pypi/simple"
+	"example.com/bailiwick/tuf"
 )
 
 // pageCaching makes installers ask each time, which a 304 answers: what an upload has published is
@@ -28,7 +29,8 @@ func (s *Server) projects(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.sendPage(w, r, "projects", tag, form, func() ([]byte, error) {
+	key := "projects " + tag
+	s.sendPage(w, r, key, form, func() (*content, error) {
 		var b bytes.Buffer
 		err := simple.WriteProjects(&b, form, func(yield func(string) bool) {
 			for _, p := range names {
@@ -37,7 +39,7 @@ func (s *Server) projects(w http.ResponseWriter, r *http.Request) {
 				}
 			}
 		})
-		return b.Bytes(), err
+		return &content{body: b.Bytes(), tag: tag}, err
 	})
 }
 
@@ -57,25 +59,49 @@ func (s *Server) project(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	page, tag, err := s.index.Project(r.Context(), p)
-	var refusal *index.Refusal
-	switch {
-	case errors.As(err, &refusal) && refusal.Kind == index.NotFound:
-		notFound(w, refusal.Message)
-		return
-	case err != nil:
-		s.fail(w, r, err)
-		return
-	}
-	s.sendPage(w, r, "project "+name, tag, form, func() ([]byte, error) {
+	s.sendPage(w, r, s.pageKey(p), form, func() (*content, error) {
+		page, tag, err := s.index.Project(r.Context(), p)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // a refusal, or explained by fail
+		}
 		page.Files = slices.Clone(page.Files)
 		for i := range page.Files {
 			f := &page.Files[i]
 			// Relative, so that it holds under any host name and path prefix.
 			f.URL = "../../" + filePath(s.layout, p, f.Filename, f.SHA256)
 		}
-		return page.Render(form), nil
+		return &content{body: page.Render(form), tag: tag, once: s.delegates(r.Context(), p)}, nil
 	})
+}
+
+// content is a page as it was rendered, and the unquoted entity tag of what it says.
+type content struct {
+	body []byte
+	tag  string
+	once bool // see rendered
+}
+
+// delegates reports whether a project's role hands on to further roles, whose versions pageKey does
+// not name. It errs on the side of yes.
+func (s *Server) delegates(ctx context.Context, p pypi.Project) bool {
+	view, role := s.publisher.Current(), policy.ProjectRole(p)
+	pinned, _ := view.Set().Snapshot().Lookup(role)
+	data, err := view.Metadata(ctx, role, pinned.Version)
+	return err != nil || bytes.Contains(data, []byte(`"delegations"`))
+}
+
+// pageKey names what a project's page is made of: the versions of every role on the way to its files.
+// As long as they stay, a rendered page is good, and nobody has to search for the files again.
+func (s *Server) pageKey(p pypi.Project) string {
+	set := s.publisher.Current().Set()
+	key := "project " + p.String()
+	for _, role := range []tuf.RoleName{
+		tuf.RoleTargets, policy.RoleClaimed, s.layout.ClaimedBin(p), policy.RoleUnclaimed, s.layout.UnclaimedBin(p), policy.ProjectRole(p),
+	} {
+		pinned, _ := set.Snapshot().Lookup(role) // 0 for a role that is not there
+		key += " " + strconv.FormatInt(pinned.Version, 10)
+	}
+	return key + " " + strconv.FormatInt(set.Root().Version(), 10)
 }
 
 // negotiate chooses between HTML and JSON, or answers 406.
@@ -89,23 +115,26 @@ func (s *Server) negotiate(w http.ResponseWriter, r *http.Request) (simple.Type,
 	return form, true
 }
 
-// sendPage renders a page, or takes it from the cache, where its entity tag and form name it.
-func (s *Server) sendPage(w http.ResponseWriter, r *http.Request, what, tag string, form simple.Type, render func() ([]byte, error)) {
+// sendPage takes a page from the cache, where key and form name it, or renders it.
+func (s *Server) sendPage(w http.ResponseWriter, r *http.Request, key string, form simple.Type, render func() (*content, error)) {
 	short := "html"
 	if form == simple.JSON {
 		short = "json"
 	}
 	gz := takesGzip(r)
-	key := what + " " + tag + " " + short + " " + strconv.FormatBool(gz)
-	page, err := s.cache.get(key, func() (*rendered, error) {
-		body, err := render()
+	page, err := s.cache.get(key+" "+short+" "+strconv.FormatBool(gz), func() (*rendered, error) {
+		c, err := render()
 		if err != nil {
 			return nil, err
 		}
-		return compressed(body, tag+"-"+short, gz)
+		page, err := compressed(c.body, c.tag+"-"+short, gz)
+		if err == nil {
+			page.once = c.once
+		}
+		return page, err
 	})
 	if err != nil {
-		s.fail(w, r, err)
+		s.missing(w, r, err)
 		return
 	}
 	h := w.Header()

@@ -3,6 +3,8 @@ package server_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -88,7 +90,7 @@ func Test04NamesAndRedirects(t *testing.T) {
 	}
 }
 
-func projectPage(t *testing.T, s *site, name string) (page struct {
+func projectPage(t testing.TB, s *site, name string) (page struct {
 	Meta struct {
 		APIVersion string `json:"api-version"`
 	}
@@ -339,6 +341,12 @@ func TestHomePageIsEscapedAndRunsNothing(t *testing.T) {
 	policy := a.Header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
 		t.Errorf("Content-Security-Policy is %q", policy)
+	}
+	_, style, _ := strings.Cut(a.body, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	if !strings.Contains(policy, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
+		t.Errorf("the policy %q does not allow the page's own style", policy)
 	}
 	if strings.Contains(a.body, "<script") || strings.Contains(a.body, " style=") {
 		t.Error("the page holds script or inline style")
