@@ -90,8 +90,22 @@ func (e *Engine) Summary() Summary {
 			s.Verified[v.Assurance]++
 		}
 	}
+	type cause struct {
+		code, role string
+		version    int64
+	}
+	causeOf := func(p *Error) cause { return cause{p.Code, string(p.Role), p.Version} }
+	general := make(map[cause]bool) // trouble of the whole repository, which files only repeat
+	for _, v := range e.verdicts {
+		if v.Problem != nil && v.Problem.Subject == "" {
+			general[causeOf(v.Problem)] = true
+		}
+	}
 	for _, v := range e.verdicts {
 		if v.Problem == nil || v.Problem.Class == NotFound || seen[v.Problem.ID] {
+			continue
+		}
+		if v.Problem.Subject != "" && v.Problem.Role != "" && general[causeOf(v.Problem)] {
 			continue
 		}
 		// An outage that was over before the end kept nothing from anyone.
