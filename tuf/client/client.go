@@ -183,18 +183,11 @@ func (u *update) storedRoot() (*tuf.Root, error) {
 // repository has to give them again.
 func (u *update) storedChain(r *trust.RootStage) error {
 	for {
-		next, room := r.Want()
-		if !room {
-			return nil
-		}
-		data, err := u.load(rootName(next.Version))
-		if err != nil {
+		data, err := u.load(rootName(r.Root().Version() + 1))
+		if err != nil || data == nil {
 			return err
 		}
-		if data == nil {
-			return nil
-		}
-		if _, err := r.Accept(data); err != nil {
+		if r.Stored(data) != nil {
 			return nil
 		}
 	}

@@ -59,7 +59,9 @@ func (s *state) checkTargets(n *node, role tuf.RoleName, meta tuf.Meta) error {
 // Cache holds delegated roles that were verified, so that a long-lived client
 // or a publisher verifies again only what changed. It is bounded by the bytes
 // of metadata it holds (their index takes about as much again) and forgets
-// what was not used for longest. Safe for concurrent use.
+// what was not used for longest. What it holds stays true whatever happens to
+// the rest of a repository: these bytes, signed by the keys that those bytes
+// asked for. Safe for concurrent use.
 type Cache struct {
 	max int64
 
@@ -82,10 +84,6 @@ func NewCache(maxBytes int64) *Cache {
 	}
 	return &Cache{max: maxBytes, entries: map[edge]*list.Element{}, used: list.New()}
 }
-
-// fresh returns an empty cache of the same size: after timestamp or snapshot
-// keys were rotated, versions may start again and mean other bytes.
-func (c *Cache) fresh() *Cache { return NewCache(c.max) }
 
 func (c *Cache) get(e edge) (*node, bool) {
 	c.mu.Lock()

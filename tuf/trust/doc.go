@@ -55,7 +55,7 @@
 //	5.3.3    RootStage.Want                TestRootLimit               endless chain of roots
 //	5.3.4    rootSignedByBoth              TestRootRotations           root by too few keys, old or new
 //	5.3.5    rootIsNext                    TestRootVersion             skipped or repeated root
-//	5.3.6    RootStage.Accept              TestIntermediateRootExpired —
+//	5.3.6    RootStage.follow              TestIntermediateRootExpired —
 //	5.3.10   RootStage.Done                TestExpired                 freeze at an old root
 //	5.3.11   Rotated                       TestFastForwardRecovery     versions raised out of reach
 //	5.3.12   FileName                      TestFileNames               —

@@ -107,6 +107,21 @@ func (s *RootStage) Accept(data []byte) (rotated bool, err error) {
 	if _, ok := s.Want(); !ok {
 		return false, refuse(Limit, tuf.RoleRoot, 0, "5.3.3", "%d roots were followed in this update", s.accepted)
 	}
+	if rotated, err = s.follow(data); err == nil {
+		s.accepted++
+	}
+	return rotated, err
+}
+
+// Stored offers root N+1 as the caller persisted it in an earlier update. It is
+// verified like any, and does not count as followed in this one. What it
+// rotated was removed then. On an error, go on as if there were no such file.
+func (s *RootStage) Stored(data []byte) error {
+	_, err := s.follow(data)
+	return err
+}
+
+func (s *RootStage) follow(data []byte) (rotated bool, err error) {
 	u, err := opened(data, s.expectRoot("5.3.3"), &s.limits.Metadata, tuf.ParseRoot)
 	if err != nil {
 		return false, err
@@ -121,10 +136,8 @@ func (s *RootStage) Accept(data []byte) (rotated bool, err error) {
 	// 5.3.6: whether it is expired does not matter yet; 5.3.10 looks at the last.
 	if rotated = Rotated(s.root, next); rotated {
 		s.timestamp, s.snapshot = nil, nil
-		s.cache = s.cache.fresh()
 	}
 	s.root = next
-	s.accepted++
 	return rotated, nil
 }
 
