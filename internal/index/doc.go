@@ -1,3 +1,19 @@
-// Package index is what a Python package index does: tokens and rights, uploads and their checks,
-// and the pages that installers read.
+// Package index is what a Python package index does, between the people who upload and the
+// publisher that signs: tokens and rights, the checks of an upload (the "legacy" upload API of the
+// public index), pages of the Simple API (PEP 503, 691, 700), files and their metadata (PEP 658).
+//
+// Invariants:
+//
+//   - An upload that is answered with success is installable: its bytes and its METADATA are
+//     durable before it is published, and it is published before the answer.
+//   - A file name stands for the same bytes for ever.
+//   - Pages and downloads come from what the publisher's current view verified, and from nothing
+//     else.
+//   - Whatever the user can mend is a *[Refusal] whose message says what is wrong and what to do.
+//     Secrets are in no message.
+//
+// All methods of [Index] may be called concurrently. A [Content] belongs to one goroutine.
+//
+// The package speaks neither HTTP nor multipart, and keeps nothing itself: files and tokens are
+// behind the interfaces [Files] and [Tokens].
 package index

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,12 +41,16 @@ func (x *Index) Projects(context.Context) ([]pypi.Project, string, error) {
 		return l.names, l.etag, nil
 	}
 	l := &projectList{snapshot: snapshot}
-	h := sha256.New()
 	for role := range snapshot.All() {
 		if p, ok := policy.ProjectOf(role); ok {
 			l.names = append(l.names, p)
-			fmt.Fprintln(h, p) //nolint:errcheck // a hash never fails
 		}
+	}
+	// The snapshot sorts by file name: "ant-hill.json" before "ant.json".
+	slices.SortFunc(l.names, func(a, b pypi.Project) int { return strings.Compare(a.String(), b.String()) })
+	h := sha256.New()
+	for _, p := range l.names {
+		fmt.Fprintln(h, p) //nolint:errcheck // a hash never fails
 	}
 	l.etag = hex.EncodeToString(h.Sum(nil)[:etagBytes])
 	x.projects.Store(l)
