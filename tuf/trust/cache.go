@@ -44,6 +44,12 @@ func (s *state) verifyTargets(data []byte, role tuf.RoleName, meta tuf.Meta, a t
 		return nil, err
 	}
 	n := &node{targets: t, authority: a, signers: sync.OnceValue(func() []key.ID { return u.Signers(a) })}
+	if only := u.Signatures(); len(only) == 1 {
+		// The file verified, so its one signature is good. Nearly all files are like this, and
+		// checking it a second time would double what an install or a publication costs.
+		signers := []key.ID{only[0].KeyID}
+		n.signers = func() []key.ID { return signers }
+	}
 	return n, s.checkTargets(n, role, meta)
 }
 
