@@ -101,7 +101,6 @@ func (a Authority) Equal(b Authority) bool {
 type tally struct {
 	good     []key.ID
 	distinct int
-	problems []KeyProblem
 }
 
 // check verifies signatures over message. It tries only keys of a, each once, and
@@ -120,8 +119,8 @@ func (a Authority) check(message []byte, signatures []Signature, all bool) tally
 			continue
 		}
 		t.good = append(t.good, s.KeyID)
-		if print := k.Fingerprint(); !slices.Contains(seen, print) {
-			seen = append(seen, print)
+		if f := k.Fingerprint(); !slices.Contains(seen, f) {
+			seen = append(seen, f)
 		}
 		if !all && len(seen) >= a.threshold {
 			break

@@ -201,7 +201,7 @@ func TestMatchLikeModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := tuf.UnverifiedDelegations(u)
+		d := tuf.UnverifiedValue(u).Delegations()
 		got := names(d.Match(path))
 		if !slices.Equal(got, want) {
 			t.Fatalf("%s: %v, want %v", path, got, want)
@@ -251,9 +251,15 @@ func TestHashPrefixesAndBins(t *testing.T) {
 		want string
 	}{
 		// sha256("foo") = 2c26b46b…, sha256("bar") = fcde2b2e…
-		{1, "foo", "bin-0"}, {1, "bar", "bin-1"},
-		{4, "foo", "bin-2"}, {5, "foo", "bin-05"}, {8, "foo", "bin-2c"}, {9, "bar", "bin-1f9"},
-		{10, "foo", "bin-0b0"}, {16, "bar", "bin-fcde"}, {32, "foo", "bin-2c26b46b"},
+		{1, "foo", "bin-0"},
+		{1, "bar", "bin-1"},
+		{4, "foo", "bin-2"},
+		{5, "foo", "bin-05"},
+		{8, "foo", "bin-2c"},
+		{9, "bar", "bin-1f9"},
+		{10, "foo", "bin-0b0"},
+		{16, "bar", "bin-fcde"},
+		{32, "foo", "bin-2c26b46b"},
 	} {
 		d := delegationsIn(t, fmt.Sprintf(`{"keys":{},"succinct_roles":{"bit_length":%d,"keyids":["k"],"name_prefix":"bin","threshold":1}}`, test.bits))
 		if got := names(d.Match(test.path)); !slices.Equal(got, []string{test.want}) {

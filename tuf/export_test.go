@@ -1,4 +1,4 @@
 package tuf
 
-// UnverifiedDelegations gives tests the delegations of a file that nobody signed.
-func UnverifiedDelegations(u *Unverified[Targets]) *Delegations { return u.value.delegations }
+// UnverifiedValue gives tests the value of a file that nobody signed.
+func UnverifiedValue[T any](u *Unverified[T]) *T { return u.value }

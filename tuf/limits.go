@@ -57,7 +57,7 @@ func DefaultLimits() Limits {
 		Nesting:        32,
 		Signatures:     256,
 		Keys:           65_536,
-		RoleKeys:       128,
+		RoleKeys:       64,
 		RootRoles:      32,
 		SnapshotRoles:  2 << 20,
 		Targets:        1 << 20,

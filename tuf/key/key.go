@@ -114,6 +114,10 @@ func FromCrypto(public crypto.PublicKey) (*Public, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: ECDSA on a curve other than P-256 and P-384", ErrUnsupported)
 		}
+		//nolint:staticcheck // the encoders panic on a key without a point, so this must ask
+		if k.X == nil || k.Y == nil {
+			return nil, fmt.Errorf("%w: %s: no point", ErrMalformed, scheme)
+		}
 		return fromPEM(TypeECDSA, scheme, k)
 	case *rsa.PublicKey:
 		if k == nil || k.N == nil {

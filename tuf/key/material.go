@@ -150,9 +150,10 @@ func fromPEM(keytype, scheme string, public crypto.PublicKey) (*Public, error) {
 	return New(keytype, scheme, string(text))
 }
 
+// schemeOfCurve returns the scheme that goes with the curve of a key.
 func schemeOfCurve(k *ecdsa.PublicKey) (string, bool) {
 	switch {
-	case k == nil || k.X == nil || k.Y == nil:
+	case k == nil:
 		return "", false
 	case k.Curve == elliptic.P256():
 		return SchemeECDSAP256, true
