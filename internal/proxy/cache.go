@@ -159,6 +159,8 @@ func (s *stagedFile) Keep(sum [sha256.Size]byte) error {
 		return fmt.Errorf("keeping a file in the cache: %w", err)
 	}
 	s.kept = true
+	now := s.cache.now()
+	_ = s.cache.root.Chtimes(name, now, now) // only the order of removal depends on it
 	s.cache.grew(s.written)
 	return nil
 }
