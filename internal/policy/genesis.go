@@ -234,10 +234,8 @@ func NewProject(l Layout, p pypi.Project, a tuf.Authority) repo.Delegation {
 func AddProject(l Layout, bin *tuf.Targets, p pypi.Project, a tuf.Authority) (repo.TargetsEdit, error) {
 	d := NewProject(l, p, a)
 	if list := bin.Delegations(); list != nil {
-		for i := range list.Len() {
-			if list.At(i).Name() == d.Role {
-				return repo.TargetsEdit{}, fmt.Errorf("adding %s: %w", d.Role, ErrDelegated)
-			}
+		if _, there := list.Find(d.Role); there {
+			return repo.TargetsEdit{}, fmt.Errorf("adding %s: %w", d.Role, ErrDelegated)
 		}
 	}
 	return repo.TargetsEdit{AddDelegations: []repo.Delegation{d}}, nil

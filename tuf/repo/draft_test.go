@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -269,5 +270,29 @@ func TestUnreachableThreshold(t *testing.T) {
 			}, r.issue(2))
 			wantErr(t, err, repo.ErrThreshold)
 		})
+	}
+}
+
+// TestMessagesSayWhatToDo: they name the role, the version and the key at fault.
+func TestMessagesSayWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want []string
+	}{
+		{
+			&repo.ThresholdError{Role: "project.x", Version: 7, Have: 1, Need: 2, Missing: []key.ID{"abc"}},
+			[]string{"project.x version 7", "1 of 2", "its keys", "abc"},
+		},
+		{
+			&repo.ThresholdError{Role: "root", Version: 7, Need: 2, Previous: true},
+			[]string{"root version 7", "0 of 2", "the root before it"},
+		},
+		{&repo.SignatureError{Role: "project.x", Version: 7, KeyID: "abc"}, []string{"project.x version 7", "key abc", "ask its holder"}},
+	} {
+		for _, want := range c.want {
+			if got := c.err.Error(); !strings.Contains(got, want) {
+				t.Errorf("%q does not say %q", got, want)
+			}
+		}
 	}
 }
