@@ -179,6 +179,22 @@ func spliceDelegations(old []byte, edit *TargetsEdit) ([]byte, error) {
 	})
 }
 
+// roleList is the array of delegations that is being written.
+type roleList struct {
+	out   []byte
+	count int
+	used  map[string]bool // key ids of the entries; nil: not asked for
+}
+
+func (l *roleList) add(entry []byte) error {
+	l.count++
+	l.out = append(comma(l.out, 1), entry...)
+	if l.used == nil {
+		return nil
+	}
+	return collectKeyIDs(entry, l.used)
+}
+
 // spliceRoles returns the array of roles after the edit. If entries were
 // replaced or removed it also returns the key ids that are still in use; nil
 // means that no key can have become superfluous.
@@ -187,20 +203,10 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 	if err != nil {
 		return nil, nil, err
 	}
-	var used map[string]bool
-	if len(plan.replace)+len(plan.remove) > 0 {
-		used = make(map[string]bool)
-	}
+	list := &roleList{out: append(make([]byte, 0, len(old)+256*len(added)), '[')}
 	missing := len(plan.replace) + len(plan.remove)
-	out := append(make([]byte, 0, len(old)+256*len(added)), '[')
-	count := 0
-	emit := func(entry []byte) error {
-		count++
-		out = append(comma(out, 1), entry...)
-		if used == nil {
-			return nil
-		}
-		return collectKeyIDs(entry, used)
+	if missing > 0 {
+		list.used = make(map[string]bool)
 	}
 	for i := 0; i < len(body); {
 		entry, next, err := nextElement(body, i)
@@ -208,24 +214,14 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 			return nil, nil, err
 		}
 		i = next
-		name, err := entryName(entry)
+		entry, touched, err := plan.apply(entry)
+		if touched {
+			missing--
+		}
+		if err == nil && entry != nil {
+			err = list.add(entry)
+		}
 		if err != nil {
-			return nil, nil, err
-		}
-		if plan.remove[name] {
-			missing--
-			continue
-		}
-		if plan.added[strings.ToLower(string(name))] {
-			return nil, nil, fmt.Errorf("a delegation to add is there already as %q; letter case makes no difference: %w", name, ErrRoleName)
-		}
-		if d := plan.replace[name]; d != nil {
-			missing--
-			if entry, err = d.encode(entry); err != nil {
-				return nil, nil, err
-			}
-		}
-		if err := emit(entry); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -237,11 +233,29 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := emit(entry); err != nil {
+		if err := list.add(entry); err != nil {
 			return nil, nil, err
 		}
 	}
-	return append(out, ']'), used, checkCount("delegations", count, tuf.DefaultLimits().Delegations)
+	return append(list.out, ']'), list.used, checkCount("delegations", list.count, tuf.DefaultLimits().Delegations)
+}
+
+// apply returns what becomes of an entry, nil if it is removed, and whether the edit
+// names its role.
+func (p *delegationPlan) apply(entry []byte) (next []byte, touched bool, err error) {
+	name, err := entryName(entry)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case p.remove[name]:
+		return nil, true, nil
+	case p.replace[name] != nil:
+		next, err = p.replace[name].encode(entry)
+		return next, true, err
+	case p.added[strings.ToLower(string(name))]:
+		return nil, false, fmt.Errorf("a delegation to add is there already as %q; letter case makes no difference: %w", name, ErrRoleName)
+	}
+	return entry, false, nil
 }
 
 func entryName(entry []byte) (tuf.RoleName, error) {
