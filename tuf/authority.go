@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"sync"
 
 	"example.com/bailiwick/tuf/cjson"
 	"example.com/bailiwick/tuf/key"
@@ -44,7 +44,7 @@ func NewAuthority(threshold int, keys ...*key.Public) (Authority, error) {
 	ring := newKeyring(known, false)
 	for _, k := range keys {
 		at, _ := ring.index(k.ID())
-		ring.parsed[at].Store(&parsedKey{public: k})
+		ring.parsed[at].once.Do(func() { ring.parsed[at].public = k })
 	}
 	return Authority{threshold: threshold, ids: ids, ring: ring}, nil
 }
@@ -145,7 +145,7 @@ func (a Authority) problems() []KeyProblem {
 // keys of a file with many delegations are never used by one client.
 type keyring struct {
 	keys   []knownKey
-	parsed []atomic.Pointer[parsedKey] // same order; nil until first used
+	parsed []parsedKey // in the same order
 	anyID  bool
 }
 
@@ -156,8 +156,9 @@ type knownKey struct {
 	canonical bool
 }
 
-// parsedKey is what became of a KEY object: a key or a reason.
+// parsedKey is what becomes of a KEY object when it is first used: a key or a reason.
 type parsedKey struct {
+	once   sync.Once
 	public *key.Public
 	err    error
 }
@@ -167,7 +168,7 @@ func newKeyring(keys []knownKey, anyID bool) *keyring {
 	if !slices.IsSortedFunc(keys, compare) {
 		slices.SortFunc(keys, compare)
 	}
-	return &keyring{keys: keys, parsed: make([]atomic.Pointer[parsedKey], len(keys)), anyID: anyID}
+	return &keyring{keys: keys, parsed: make([]parsedKey, len(keys)), anyID: anyID}
 }
 
 func (r *keyring) index(id key.ID) (int, bool) {
@@ -183,8 +184,7 @@ func (r *keyring) index(id key.ID) (int, bool) {
 	return low, low < len(r.keys) && string(r.keys[low].id) == string(id)
 }
 
-// key returns the key for id. Goroutines that ask for the same key at the same time
-// may decode it twice, to the same result.
+// key returns the key for id.
 func (r *keyring) key(id key.ID) (*key.Public, error) {
 	if r == nil {
 		return nil, ErrKeyMissing
@@ -193,18 +193,15 @@ func (r *keyring) key(id key.ID) (*key.Public, error) {
 	if !ok {
 		return nil, ErrKeyMissing
 	}
-	p := r.parsed[i].Load()
-	if p == nil {
-		p = r.parse(&r.keys[i])
-		r.parsed[i].Store(p)
-	}
+	p := &r.parsed[i]
+	p.once.Do(func() { p.public, p.err = r.parse(&r.keys[i]) })
 	return p.public, p.err
 }
 
 // parse decodes a KEY object whose shape was checked when its file was parsed.
-func (r *keyring) parse(k *knownKey) *parsedKey {
+func (r *keyring) parse(k *knownKey) (*key.Public, error) {
 	if !r.anyID && !k.idMatches() {
-		return &parsedKey{err: ErrKeyID}
+		return nil, ErrKeyID
 	}
 	var keytype, scheme, public []byte
 	c := cjson.New(k.raw, 0)
@@ -226,8 +223,7 @@ func (r *keyring) parse(k *knownKey) *parsedKey {
 			c.Skip()
 		}
 	}
-	parsed, err := key.New(string(keytype), string(scheme), string(public))
-	return &parsedKey{public: parsed, err: err}
+	return key.New(string(keytype), string(scheme), string(public))
 }
 
 // idMatches compares the id of k with the hash of its whole KEY object, members that
