@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +45,6 @@ type Folder struct {
 
 	mu     sync.Mutex // guards what follows
 	cached int64      // estimate of the cache's bytes; corrected at each eviction
-	serial int        // for names in tmp
 }
 
 var _ Store = (*Folder)(nil)
@@ -227,13 +226,7 @@ func (f *Folder) replace(name string, data []byte, durable bool) (err error) {
 
 // temporary makes a file in tmp; on an error none is left.
 func (f *Folder) temporary(data []byte, durable bool) (name string, err error) {
-	f.mu.Lock()
-	f.serial++
-	name = "tmp/" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(f.serial)
-	f.mu.Unlock()
-	if err := ignoreAbsent(f.top.Remove(name)); err != nil {
-		return "", err
-	}
+	name = "tmp/" + rand.Text() // process ids are not unique where containers share a folder
 	file, err := f.top.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
@@ -324,7 +317,7 @@ func (f *Folder) cacheFiles() (files []fs.FileInfo, total int64, err error) {
 func (f *Folder) Lock(ctx context.Context) (unlock func(), err error) {
 	wait, cancel := context.WithTimeoutCause(ctx, f.lockWait, &LockedError{Path: f.path, Waited: f.lockWait})
 	defer cancel()
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		unlock, err := tryLock(f.top, path.Join(f.path, "lock"))
 		if err == nil {
 			return sync.OnceFunc(unlock), nil

@@ -304,9 +304,8 @@ func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	var inner *url.Error
-	if errors.As(err, &inner) {
-		return inner.Err
+	for inner := (*url.Error)(nil); errors.As(err, &inner); {
+		err = inner.Err
 	}
 	return err
 }
