@@ -191,7 +191,9 @@ func (in *installer) scan(command []string) error {
 	if len(refused) == 0 {
 		return nil
 	}
-	return exit(exitUsage, fmt.Errorf("not started:\n  %s\n  take it out, or run %s without bailiwick", strings.Join(refused, "\n  "), tool))
+	message(in.env, "not started, for this would lead around verification:\n  %s\n  next: take it out, or run %s without bailiwick",
+		strings.Join(refused, "\n  "), tool)
+	return exit(exitUsage, nil)
 }
 
 // child runs the program and gives its exit code. Signals go on to it.

@@ -215,7 +215,7 @@ func (in *installer) printTrusted(p *pinned, s verify.Summary, path string) {
 	fmt.Fprintf(out, "trusted %s\n\n", redactURL(p.index.URL))
 	fmt.Fprintf(out, "  root       %s%s\n", p.index.Root, describeRoot(p.root))
 	fmt.Fprintf(out, "  snapshot   %d, good for another %s\n", s.Snapshot, verify.Duration(s.Expires.Sub(in.env.Now())))
-	fmt.Fprintf(out, "  kept in    %s\n\n", path)
+	fmt.Fprintf(out, "  kept in    %s\n\n", in.tilde(path))
 	fmt.Fprintf(out, "next   bailiwick pip install PROJECT\n")
 	if project, err := findProjectConfig(); err == nil && project != "" {
 		message(in.env, "%s takes precedence in this folder", project)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -65,22 +66,23 @@ func (in *installer) why(ctx context.Context, what string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	listed := x.Problem == nil || x.Problem.Class != verify.NotFound
+	switch {
+	case asJSON:
 		err = printJSON(in.env.Stdout, x)
-	} else {
+	case listed:
 		in.printExplanation(p, x)
 	}
 	switch {
 	case err != nil:
 		return err
+	case !listed:
+		return exit(exitFailed, x.Problem)
 	case x.Problem == nil:
 		return nil
-	case x.Problem.Class == verify.NotFound:
-		return exit(exitFailed, x.Problem)
-	case asJSON:
-		return exit(classCode(x.Problem.Class), nil)
+	case !asJSON:
+		report(in.env, x.Problem)
 	}
-	report(in.env, x.Problem)
 	return exit(classCode(x.Problem.Class), nil)
 }
 
@@ -170,7 +172,7 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 		line := fmt.Sprintf("  %s%s%s v%d", indent, branch, role.Role, role.Version)
 		fmt.Fprintf(out, "%-44s %d of %-3d %-12s until %s", line, role.Threshold, len(role.Keys), role.Holder, role.Expires.Format(time.DateOnly))
 		if i == 0 {
-			fmt.Fprintf(out, "   pinned in %s", p.from)
+			fmt.Fprintf(out, "   pinned in %s", in.tilde(p.from))
 		}
 		fmt.Fprintln(out)
 		printKeys(out, role, indent)
@@ -183,12 +185,21 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 	if x.Meaning != "" {
 		fmt.Fprintf(out, "\n%s\n", x.Meaning)
 	}
-	if x.Problem != nil && x.Problem.Class != verify.NotFound {
+	if x.Problem != nil {
 		fmt.Fprintln(out)
 		for _, c := range x.Considered {
 			fmt.Fprintf(out, "  considered %s: %s%s\n", c.Role, c.Outcome, dashed(c.Cause))
 		}
 	}
+}
+
+// tilde shortens a path in the user's home folder.
+func (in *installer) tilde(path string) string {
+	home := in.env.Getenv("HOME")
+	if rest, ok := strings.CutPrefix(path, home+string(filepath.Separator)); ok && home != "" {
+		return "~" + string(filepath.Separator) + rest
+	}
+	return path
 }
 
 func dashed(s string) string {
@@ -214,7 +225,11 @@ func printKeys(out io.Writer, role verify.ExplainedRole, indent string) {
 
 // printWhyFiles lists the newest files of a project.
 func printWhyFiles(out io.Writer, x *verify.Explanation) {
-	fmt.Fprintf(out, "%s   %d files\n\n", x.Project, len(x.Files))
+	noun := "files"
+	if len(x.Files) == 1 {
+		noun = "file"
+	}
+	fmt.Fprintf(out, "%s   %d %s\n\n", x.Project, len(x.Files), noun)
 	from := max(0, len(x.Files)-maxWhyFiles)
 	if from > 0 {
 		fmt.Fprintf(out, "  %d more; --json lists all\n", from)

@@ -16,7 +16,7 @@ import (
 
 const (
 	metadataSuffix = ".metadata"
-	// immutable: the address holds the hash of what it answers with.
+	// immutable: the address changes with what it answers with.
 	immutable = "private, max-age=31536000, immutable"
 	// firstByte is how long an installer waits for the head of an answer: pip gives up after 15 s
 	// without a sign of life.
@@ -24,7 +24,7 @@ const (
 	copyBytes = 64 << 10
 )
 
-// file serves files/PROJECT/SHA256/NAME and the METADATA beside it.
+// file serves files/PROJECT/TAG/NAME and the METADATA beside it.
 func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 	project, err := pypi.ParseProject(r.PathValue("project"))
 	if err != nil {
@@ -37,7 +37,7 @@ func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	if hex.EncodeToString(file.Entry.SHA256[:]) != r.PathValue("sha256") {
+	if tag(file.Entry.SHA256) != r.PathValue("tag") {
 		fail(w, r, http.StatusNotFound, name+" is not what it was when the page was made; ask for the page again", "")
 		return
 	}

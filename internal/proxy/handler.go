@@ -37,7 +37,7 @@ func newHandler(c Config, addr net.Addr, prefix string) *handler {
 	h.mux.HandleFunc("GET /simple/{$}", h.root)
 	h.mux.HandleFunc("GET /simple/{project}", h.withSlash)
 	h.mux.HandleFunc("GET /simple/{project}/{$}", h.project)
-	h.mux.HandleFunc("GET /files/{project}/{sha256}/{name}", h.file)
+	h.mux.HandleFunc("GET /files/{project}/{tag}/{name}", h.file)
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			fail(w, r, http.StatusMethodNotAllowed, "the verified index is for reading only; upload to the index itself", "")
@@ -180,11 +180,15 @@ func page(l *verify.Listing) *simple.Page {
 	p := &simple.Page{Name: l.Project.String()}
 	for _, f := range l.Files {
 		entry := f.Entry
-		entry.URL = "../../files/" + p.Name + "/" + hex.EncodeToString(entry.SHA256[:]) + "/" + escape(entry.Filename)
+		entry.URL = "../../files/" + p.Name + "/" + tag(entry.SHA256) + "/" + escape(entry.Filename)
 		p.Files = append(p.Files, entry)
 	}
 	return p
 }
+
+// tag is the beginning of a file's hash: it makes addresses change with the content, so that caches
+// may keep what they have, and keeps installers' output readable. Nothing is verified by it.
+func tag(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:8]) }
 
 // escape encodes a file name for a path; "+" too, which some clients read as a blank.
 func escape(name string) string {

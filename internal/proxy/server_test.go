@@ -155,7 +155,7 @@ func lines(header []string) string {
 
 func (s *site) file(suffix string) string {
 	sum := sha256.Sum256(s.content)
-	return "/files/flask/" + hex.EncodeToString(sum[:]) + "/" + strings.ReplaceAll(wheelName, "+", "%2B") + suffix
+	return "/files/flask/" + hex.EncodeToString(sum[:8]) + "/" + strings.ReplaceAll(wheelName, "+", "%2B") + suffix
 }
 
 func (r reply) want(t *testing.T, status string) reply {
@@ -232,7 +232,7 @@ func TestFiles(t *testing.T) {
 	if string(m.body) != metadata {
 		t.Errorf("METADATA %q", m.body)
 	}
-	s.ask("GET", "/files/flask/"+strings.Repeat("0", 64)+"/"+wheelName).want(t, "404 bailiwick: "+wheelName+" is not what it was when the page was made")
+	s.ask("GET", "/files/flask/"+strings.Repeat("0", 16)+"/"+wheelName).want(t, "404 bailiwick: "+wheelName+" is not what it was when the page was made")
 	s.ask("GET", strings.Replace(s.file(""), "3.1.0", "9.9", 1)).want(t, "404 bailiwick: ")
 }
 
