@@ -200,3 +200,84 @@ func TestDamagedShard(t *testing.T) {
 	}
 	wantEntries(t, filepath.Join(dir, "staging"), 0)
 }
+
+// mounted makes a data folder on a file system of 2 MB.
+func mounted(t *testing.T) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a small file system")
+	}
+	dir := t.TempDir()
+	if err := mountSmall(dir); err != nil {
+		t.Skipf("mounting a small file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unmount(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := mounted(t)
+	s, err := files.Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	before, name := keep(t, s, "kept before")
+	st, err := s.Stage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = st.Write(make([]byte, 100_000))
+	}
+	if !errors.Is(err, index.ErrFull) {
+		t.Errorf("writing to a full disk: %v, want ErrFull", err)
+	}
+	if err := st.Keep(t.Context(), sha256.Sum256([]byte("torn"))); !errors.Is(err, index.ErrFull) {
+		t.Errorf("keeping what was not written: %v, want ErrFull", err)
+	}
+	if _, err := s.Open(t.Context(), sha256.Sum256([]byte("torn"))); !errors.Is(err, index.ErrNoBlob) {
+		t.Errorf("torn content: %v, want ErrNoBlob", err)
+	}
+	if err := st.Discard(); err != nil {
+		t.Error(err)
+	}
+	wantEntries(t, filepath.Join(dir, "staging"), 0)
+	if b, err := s.Open(t.Context(), before); err != nil || b.Size() != 11 {
+		t.Errorf("%s: %v", name, err)
+	} else if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	keep(t, s, "there is space again")
+}
+
+func TestReadOnlyFileSystem(t *testing.T) {
+	dir := mounted(t)
+	s, err := files.Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, _ := keep(t, s, "content")
+	if err := errors.Join(s.Close(), readOnly(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s, err = files.Open(dir) // reading is possible
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b, err := s.Open(t.Context(), sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Stage(t.Context()); err == nil || errors.Is(err, index.ErrFull) {
+		t.Errorf("staging on a read-only file system: %v", err)
+	}
+}

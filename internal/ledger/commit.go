@@ -69,9 +69,10 @@ func (w *writeStatements) close() error {
 	return err
 }
 
-// write runs do in one transaction, alone. It gives up waiting for its turn when ctx ends; once
-// begun, the transaction runs to its end without looking at ctx, so that a caller who goes away
-// never leaves the outcome in doubt. A transaction is milliseconds.
+// write runs do in one transaction, alone. It gives up waiting for its turn, or for another
+// program's lock, when ctx ends; once begun, the transaction runs to its end without looking at
+// ctx, so that a caller who goes away never leaves the outcome in doubt. A transaction is
+// milliseconds.
 func (s *SQLite) write(ctx context.Context, doing string, do func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
@@ -86,17 +87,17 @@ func (s *SQLite) write(ctx context.Context, doing string, do func(context.Contex
 		return s.failed(doing, ErrClosed)
 	}
 	defer func() { <-s.turn }()
+	_, err := s.w.begin.ExecContext(ctx)
 	ctx = context.WithoutCancel(ctx)
-	if _, err := s.w.begin.ExecContext(ctx); err != nil {
-		return s.failed(doing, err)
+	if err == nil {
+		err = do(ctx)
 	}
-	err := do(ctx)
 	if err == nil {
 		_, err = s.w.commit.ExecContext(ctx)
 	}
 	if err != nil {
-		// SQLite has rolled back by itself after some errors (a full disk); then there is nothing
-		// left to roll back and this one fails. The cause is err either way.
+		// After some errors nothing is left to roll back: the transaction never began, or SQLite
+		// ended it by itself (a full disk). Then this fails; the cause is err either way.
 		_, _ = s.w.rollback.ExecContext(ctx)
 		return s.failed(doing, err)
 	}

@@ -4,6 +4,8 @@ package ledger
 const schema = `
 -- Schema 1 of a ledger. Times are microseconds since 1970, UTC.
 --
+-- Pruning makes room inside the file; the file itself does not shrink.
+--
 -- Rows that grow with every publication are appended (publications, metadata), so that a commit
 -- writes few pages: one for each row's data, one for each index entry of a random key.
 

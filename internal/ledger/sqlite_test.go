@@ -309,6 +309,32 @@ func TestAnotherProgramMayWriteToo(t *testing.T) {
 	}
 }
 
+// TestAnotherProgramHoldsTheLock: a write waits for it, as long as its caller does, and goes on
+// when the lock is free.
+func TestAnotherProgramHoldsTheLock(t *testing.T) {
+	t.Parallel() // it waits for five seconds
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l := sqliteAt(t, path)
+	other := another(t, path)
+	if _, err := other.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	wantErr(t, "Commit with little time", l.Commit(ctx, publication(1, 100)), context.DeadlineExceeded)
+	if !testing.Short() {
+		wantErr(t, "Commit", l.Commit(t.Context(), publication(1, 100)), ledger.ErrBusy)
+	}
+	_, err := l.Head(t.Context()) // readers do not wait
+	wantErr(t, "Head", err, publish.ErrNoRepository)
+	if _, err := other.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Commit(t.Context(), publication(1, 100)); err != nil {
+		t.Errorf("after the lock was freed: %v", err)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	l := sqliteAt(t, path)
