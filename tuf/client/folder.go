@@ -42,6 +42,7 @@ type Folder struct {
 	top      *os.Root
 	roots    *os.Root
 	ops      fileOps
+	turn     chan struct{} // holds one token while a goroutine here has the lock or waits for other processes
 
 	mu     sync.Mutex // guards what follows
 	cached int64      // estimate of the cache's bytes; corrected at each eviction
@@ -84,7 +85,7 @@ func openFolder(c FolderConfig) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Folder{path: c.Path, lockWait: c.LockWait, max: c.MaxBytes, top: top, ops: realOps()}
+	f := &Folder{path: c.Path, lockWait: c.LockWait, max: c.MaxBytes, top: top, ops: realOps(), turn: make(chan struct{}, 1)}
 	if err := f.prepare(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -317,10 +318,25 @@ func (f *Folder) cacheFiles() (files []fs.FileInfo, total int64, err error) {
 func (f *Folder) Lock(ctx context.Context) (unlock func(), err error) {
 	wait, cancel := context.WithTimeoutCause(ctx, f.lockWait, &LockedError{Path: f.path, Waited: f.lockWait})
 	defer cancel()
+	select {
+	case f.turn <- struct{}{}:
+	case <-wait.Done():
+		return nil, context.Cause(wait)
+	}
+	release, err := f.lockFile(wait)
+	if err != nil {
+		<-f.turn
+		return nil, err
+	}
+	return sync.OnceFunc(func() { release(); <-f.turn }), nil
+}
+
+// lockFile waits until no other process holds the lock.
+func (f *Folder) lockFile(wait context.Context) (unlock func(), err error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		unlock, err := tryLock(f.top, path.Join(f.path, "lock"))
 		if err == nil {
-			return sync.OnceFunc(unlock), nil
+			return unlock, nil
 		}
 		if !errors.Is(err, errBusy) {
 			return nil, &StoreError{Op: "locking", Name: f.path, Err: err}
