@@ -128,7 +128,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	l := ledger.NewMemory()
-	keys := publishtest.Create(t, l, publishtest.Options{})
+	keys := publishtest.Create(t, l, publishtest.Options{Claimed: []string{"claimed"}, Recent: []string{"recent"}})
 	f := &fixture{t: t, files: &store{Files: files.NewMemory()}, tokens: l}
 	f.publisher = publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()})
 	x, err := index.New(index.Config{

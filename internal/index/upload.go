@@ -179,6 +179,8 @@ func publishError(what string, err error) error {
 			return refuse(Forbidden, "%s: the project is claimed, so its maintainers have to sign the change", what)
 		case errors.Is(err, publish.ErrInvalid), errors.Is(err, policy.ErrCustom):
 			return refuse(Invalid, "%v", err)
+		case errors.Is(err, publish.ErrExpired):
+			return refuse(Unavailable, "%s: clients refuse the project until the operators of the index have signed an expired role", what)
 		case errors.Is(err, publish.ErrBusy):
 			return refuse(Busy, "the index has too many uploads at the moment; try again in a moment")
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

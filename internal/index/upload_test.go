@@ -188,6 +188,19 @@ func TestRights(t *testing.T) {
 	refused(t, err, index.Forbidden)
 }
 
+func TestClaimedProjects(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{"claimed", "recent"} {
+		_, err := f.send(f.actor, distmake.Wheel(name, "1.0", distmake.Options{}), nil)
+		if r := refused(t, err, index.Forbidden); !strings.Contains(r.Message, "maintainers") {
+			t.Errorf("the message %q does not say who can", r.Message)
+		}
+		if got := f.listed(name); len(got) != 0 {
+			t.Errorf("%s lists %v", name, got)
+		}
+	}
+}
+
 func TestStage(t *testing.T) {
 	f := newFixture(t)
 	const limit = 1 << 20 // of the fixture

@@ -1,3 +1,37 @@
-// Package publish turns accepted changes into publications: numbered, atomic changes of a TUF
-// repository, each verified with the client's own workflow before it is committed.
+// Package publish turns accepted changes into publications. A publication is one numbered, atomic
+// change of a TUF repository: new versions of the roles that changed, the snapshot that lists them,
+// and the timestamp, whose version is the publication's number.
+//
+// [Create] makes a repository, [Open] takes up an existing one, [Publisher.Run] is the one goroutine
+// that publishes, and [Publisher.Publish] hands it a change and waits until every client can see it.
+// While one publication is written, the next batch gathers in a bounded queue, so the cost of a
+// change falls under load. [View] is the repository as one publication left it, for any number of
+// readers.
+//
+// A batch goes through these steps; the file in brackets has them:
+//
+//	apply    each change edits its project's file list, or is refused alone   [change.go, list.go]
+//	build    new project roles, bins, snapshot, timestamp, each signed        [batch.go]
+//	verify   by the client's own workflow, from the publication before        [verify.go]
+//	commit   one transaction of the ledger                                    [publisher.go]
+//	swap     the current view, then the answers                               [publisher.go]
+//
+// Invariants:
+//
+//   - Nothing is committed that a client who has seen the previous publication would refuse, and
+//     every file that a batch adds is found by that client with the bytes that were uploaded.
+//   - A change is answered with success only after the ledger has made its publication durable.
+//   - What is in memory equals the ledger: it changes as a whole after a commit, and is read again
+//     after a publication that failed half-way.
+//   - A role has one version counter for life. No version, publication number or publication time
+//     ever goes down.
+//   - A file name stands for the same bytes for ever; deleted names are not used again.
+//   - One change that is refused does not touch the others of its batch.
+//
+// Online roles are renewed without anyone asking, superseded metadata is pruned in small steps
+// [maintain.go], and a whole stored repository can be checked at any time [create.go]. All time
+// comes from Config.Now; the timer of Run only says when to look at it.
+//
+// Not here: whether somebody may make a change (internal/index), what a repository looks like
+// (internal/policy), how metadata is rendered (tuf/repo) and verified (tuf/trust).
 package publish

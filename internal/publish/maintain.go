@@ -83,7 +83,7 @@ func (p *Publisher) renewAll(ctx context.Context) (bool, error) {
 	}
 	timestamp := due(tuf.RoleTimestamp, set.Timestamp().Expires())
 	b.repin = due(tuf.RoleSnapshot, set.Snapshot().Expires())
-	renewed := p.renewDue(b, renewIdle)
+	renewed := p.renewDue(ctx, b, renewIdle)
 	if !timestamp && !b.repin && renewed == 0 {
 		return false, nil
 	}
@@ -92,7 +92,7 @@ func (p *Publisher) renewAll(ctx context.Context) (bool, error) {
 }
 
 // renewDue adds to a batch at most n registry-signed roles that are due, and returns how many.
-func (p *Publisher) renewDue(b *batch, n int) int {
+func (p *Publisher) renewDue(ctx context.Context, b *batch, n int) int {
 	renewed := 0
 	for _, role := range p.state.book.due(b.at, p.c.Lifetimes, n) {
 		switch err := b.renew(role); {
@@ -103,7 +103,7 @@ func (p *Publisher) renewDue(b *batch, n int) int {
 		default:
 			// What can not be read can not be renewed. It must not keep anything else from being
 			// published, and it will be met again at the next look.
-			p.c.Log.Error("a role can not be renewed", slog.String("role", string(role)), slog.Any("error", err))
+			p.c.Log.ErrorContext(ctx, "a role can not be renewed", slog.String("role", string(role)), slog.Any("error", err))
 		}
 	}
 	return renewed

@@ -282,7 +282,9 @@ func TestGroupCommit(t *testing.T) {
 }
 
 func TestOneBadChangeAmongMany(t *testing.T) {
-	p, l, keys := startClaimed(t)
+	l := &faulty{Ledger: ledger.NewMemory()}
+	keys := publishtest.Create(t, l, publishtest.Options{Claimed: []string{"claimed"}, Recent: []string{"recent"}})
+	p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()})
 	must(t, p, add(t, wheel, "a"))
 	reached, release := l.hold()
 	done := make(chan error, 1)
@@ -337,7 +339,6 @@ func TestOneBadChangeAmongMany(t *testing.T) {
 	wantNames(t, p, "flask", "flask-3.1.0-py3-none-any.whl", "flask-4-py3-none-any.whl")
 	wantNames(t, p, "spec", "no such project")
 	check(t, l)
-	_ = keys
 }
 
 func TestBackPressure(t *testing.T) {

@@ -260,7 +260,7 @@ func (p *Publisher) publish(ctx context.Context, requests []*request) (int64, er
 	if !wanted {
 		return p.state.head.Number, nil
 	}
-	p.renewDue(b, renewBeside)
+	p.renewDue(ctx, b, renewBeside)
 	return p.finish(ctx, b, false)
 }
 

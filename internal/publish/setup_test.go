@@ -13,7 +13,6 @@ import (
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/publish/publishtest"
 	"example.com/bailiwick/tuf"
-	"example.com/bailiwick/tuf/key"
 	"example.com/bailiwick/tuf/repo"
 )
 
@@ -33,79 +32,6 @@ func (a *atomicTime) set(t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.now = t
-}
-
-// signed signs a draft and replaces what a genesis has of that role, or adds to it.
-func signed(t *testing.T, genesis []publish.Metadata, d *repo.Draft, err error, by ...key.Signer) []publish.Metadata {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := repo.Sign(t.Context(), d, by...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	genesis = slices.DeleteFunc(genesis, func(m publish.Metadata) bool { return m.Role == d.Role() })
-	return append(genesis, publish.Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: data})
-}
-
-// startClaimed is start with a repository in which the project "claimed" is delegated to its
-// maintainers offline, and the project "recent" by the registry key.
-func startClaimed(t *testing.T) (*publish.Publisher, *faulty, publishtest.Keys) {
-	t.Helper()
-	keys := publishtest.NewKeys(t)
-	genesis := publishtest.Genesis(t, keys, publishtest.Options{})
-	_, maintainer, err := key.GenerateEd25519()
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority := func(s key.Signer) tuf.Authority {
-		a, err := tuf.NewAuthority(1, s.Public())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	now := publishtest.Start()
-	issue := func(role tuf.RoleName, s key.Signer) repo.Issue {
-		return repo.Issue{Role: role, Version: 1, Now: now, Expires: now.AddDate(1, 0, 0), Authority: authority(s)}
-	}
-	layout, err := policy.NewLayout(16)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roles := make(map[tuf.RoleName]int64)
-	for _, c := range []struct {
-		name string
-		bin  tuf.RoleName
-		by   key.Signer
-	}{
-		{"claimed", layout.ClaimedBin(project(t, "claimed")), keys[policy.KeyClaimed]},
-		{"recent", layout.UnclaimedBin(project(t, "recent")), keys[policy.KeyRegistry]},
-	} {
-		p := project(t, c.name)
-		d, err := repo.NewTargets(repo.TargetsSpec{
-			Delegations: []repo.Delegation{policy.NewProject(layout, p, authority(maintainer))},
-		}, issue(c.bin, c.by))
-		genesis = signed(t, genesis, d, err, c.by)
-		d, err = repo.NewTargets(repo.TargetsSpec{}, issue(policy.ProjectRole(p), maintainer))
-		genesis = signed(t, genesis, d, err, maintainer)
-	}
-	for _, m := range genesis {
-		switch m.Role {
-		case tuf.RoleRoot, tuf.RoleTimestamp, tuf.RoleSnapshot:
-		default:
-			roles[m.Role] = 1
-		}
-	}
-	d, err := repo.NewSnapshot(roles, issue(tuf.RoleSnapshot, keys[policy.KeySnapshot]))
-	genesis = signed(t, genesis, d, err, keys[policy.KeySnapshot])
-
-	l := &faulty{Ledger: ledger.NewMemory()}
-	if err := publish.Create(t.Context(), l, now, genesis); err != nil {
-		t.Fatal(err)
-	}
-	return publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()}), l, keys
 }
 
 func TestCreateRefuses(t *testing.T) {
@@ -261,5 +187,45 @@ func TestDamageIsFound(t *testing.T) {
 				t.Errorf("Open: %v", err)
 			}
 		})
+	}
+}
+
+// TestExpiredClaimedBin: people have forgotten one bin of the claimed tree. Whoever publishes to a
+// project of that bin is told so; nobody else notices.
+func TestExpiredClaimedBin(t *testing.T) {
+	keys := publishtest.NewKeys(t)
+	genesis := publishtest.Genesis(t, keys, publishtest.Options{})
+	layout, err := policy.NewLayout(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flask, other := project(t, "flask"), project(t, "django")
+	if layout.Bin(flask) == layout.Bin(other) {
+		t.Fatal("the two projects of this test are in one bin")
+	}
+	by := keys[policy.KeyClaimed]
+	issue := publishtest.Issue(t, layout.ClaimedBin(flask), publishtest.Start(), by)
+	issue.Expires = publishtest.Start().Add(24 * time.Hour)
+	d, err := repo.NewTargets(repo.TargetsSpec{}, issue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := ledger.NewMemory()
+	if err := publish.Create(t.Context(), l, publishtest.Start(), publishtest.Replace(t, genesis, d, by)); err != nil {
+		t.Fatal(err)
+	}
+	var now atomicTime
+	now.set(publishtest.Start())
+	p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Now: now.get})
+	must(t, p, add(t, "flask-1-py3-none-any.whl", "x"))
+	now.set(publishtest.Start().Add(25 * time.Hour))
+	for range 2 {
+		if _, err := p.Publish(t.Context(), add(t, "flask-2-py3-none-any.whl", "x")); !errors.Is(err, publish.ErrExpired) {
+			t.Errorf("a project of the expired bin: %v, want ErrExpired", err)
+		}
+		must(t, p, add(t, "django-1-py3-none-any.whl", "x"))
+	}
+	if s := p.Status(); s.Failure != nil || len(s.Expiring) != 1 || s.Expiring[0].Name != layout.ClaimedBin(flask) {
+		t.Errorf("status is %+v, want the one role to be named", s)
 	}
 }

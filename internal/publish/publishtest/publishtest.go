@@ -5,12 +5,14 @@ package publishtest
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"testing"
 	"time"
 
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 	"example.com/bailiwick/tuf/repo"
 )
@@ -48,17 +50,25 @@ type Options struct {
 	Bins      int              // zero: 16
 	Lifetimes policy.Lifetimes // zero: the default
 	Now       time.Time        // zero: Start
+	// Claimed and Recent are projects that have a role of their maintainers, without files: the first
+	// are delegated by the claimed tree, the others by the registry key.
+	Claimed, Recent []string
 }
 
-// Genesis returns the signed first publication of a repository.
-func Genesis(tb testing.TB, keys Keys, o Options) []publish.Metadata {
-	tb.Helper()
+func (o Options) orDefault() Options {
 	if o.Bins == 0 {
 		o.Bins = 16
 	}
 	if o.Now.IsZero() {
 		o.Now = Start()
 	}
+	return o
+}
+
+// Genesis returns the signed first publication of a repository.
+func Genesis(tb testing.TB, keys Keys, o Options) []publish.Metadata {
+	tb.Helper()
+	o = o.orDefault()
 	layout, err := policy.NewLayout(o.Bins)
 	if err != nil {
 		tb.Fatal(err)
@@ -74,21 +84,94 @@ func Genesis(tb testing.TB, keys Keys, o Options) []publish.Metadata {
 	var out []publish.Metadata
 	for _, d := range drafts {
 		by, _ := policy.SignedBy(d.Role())
-		signed, err := repo.Sign(context.Background(), d, keys[by])
-		if err != nil {
-			tb.Fatal(err)
-		}
-		out = append(out, publish.Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: signed})
+		out = Replace(tb, out, d, keys[by])
+	}
+	for _, name := range o.Claimed {
+		p := project(tb, name)
+		out = claim(tb, out, o.Now, layout, p, layout.ClaimedBin(p), keys[policy.KeyClaimed])
+	}
+	for _, name := range o.Recent {
+		p := project(tb, name)
+		out = claim(tb, out, o.Now, layout, p, layout.UnclaimedBin(p), keys[policy.KeyRegistry])
+	}
+	if len(o.Claimed)+len(o.Recent) > 0 {
+		out = repin(tb, out, o.Now, keys[policy.KeySnapshot])
 	}
 	return out
+}
+
+// Replace signs a draft and puts it in the place of the version of its role that a genesis has.
+func Replace(tb testing.TB, genesis []publish.Metadata, d *repo.Draft, by key.Signer) []publish.Metadata {
+	tb.Helper()
+	signed, err := repo.Sign(context.Background(), d, by)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	genesis = slices.DeleteFunc(genesis, func(m publish.Metadata) bool { return m.Role == d.Role() })
+	return append(genesis, publish.Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: signed})
+}
+
+// Issue returns what the first version of a role needs to be drafted: it lives for a year.
+func Issue(tb testing.TB, role tuf.RoleName, now time.Time, by key.Signer) repo.Issue {
+	tb.Helper()
+	a, err := tuf.NewAuthority(1, by.Public())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return repo.Issue{Role: role, Version: 1, Now: now, Expires: now.AddDate(1, 0, 0), Authority: a}
+}
+
+// claim gives a project to a maintainer. The bin delegates no other project.
+func claim(tb testing.TB, genesis []publish.Metadata, now time.Time, l policy.Layout, p pypi.Project, bin tuf.RoleName, by key.Signer) []publish.Metadata {
+	tb.Helper()
+	_, maintainer, err := key.GenerateEd25519()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	role := Issue(tb, policy.ProjectRole(p), now, maintainer)
+	list, err := repo.NewTargets(repo.TargetsSpec{}, role)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	spec := repo.TargetsSpec{Delegations: []repo.Delegation{policy.NewProject(l, p, role.Authority)}}
+	delegator, err := repo.NewTargets(spec, Issue(tb, bin, now, by))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return Replace(tb, Replace(tb, genesis, delegator, by), list, maintainer)
+}
+
+// repin makes the snapshot list every role that there is.
+func repin(tb testing.TB, genesis []publish.Metadata, now time.Time, by key.Signer) []publish.Metadata {
+	tb.Helper()
+	roles := make(map[tuf.RoleName]int64)
+	for _, m := range genesis {
+		switch m.Role {
+		case tuf.RoleRoot, tuf.RoleTimestamp, tuf.RoleSnapshot:
+		default:
+			roles[m.Role] = m.Version
+		}
+	}
+	d, err := repo.NewSnapshot(roles, Issue(tb, tuf.RoleSnapshot, now, by))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return Replace(tb, genesis, d, by)
+}
+
+func project(tb testing.TB, name string) pypi.Project {
+	tb.Helper()
+	p, err := pypi.ParseProject(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
 }
 
 // Create makes a repository in an empty ledger and returns its keys.
 func Create(tb testing.TB, l publish.Ledger, o Options) Keys {
 	tb.Helper()
-	if o.Now.IsZero() {
-		o.Now = Start()
-	}
+	o = o.orDefault()
 	keys := NewKeys(tb)
 	if err := publish.Create(context.Background(), l, o.Now, Genesis(tb, keys, o)); err != nil {
 		tb.Fatal(err)
