@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"example.com/bailiwick/internal/keys"
 )
 
 // Env is everything a command takes from the world besides files and the network.
@@ -34,6 +36,8 @@ type Env struct {
 	Getenv         func(string) string // one variable, empty when unset
 	Environ        func() []string     // all of them, for child processes
 	Now            func() time.Time    // the only clock
+
+	keyOptions []keys.Option // tests make the hash of passphrases cheap
 }
 
 // OSEnv is the Env of a real process.

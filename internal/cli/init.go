@@ -117,7 +117,6 @@ type genesisSpec struct {
 	shares        map[policy.KeyRole]share
 	settings      settings
 	now           func() time.Time
-	keyOptions    []keys.Option // tests make the passphrase hash cheap
 }
 
 // created is a repository that has just been made. It holds secrets, to be shown once.
@@ -155,7 +154,7 @@ func createRepository(ctx context.Context, env *Env, spec genesisSpec, passphras
 	if err := checkCreatable(ctx, &spec); err != nil { // again: somebody may have been faster
 		return nil, err
 	}
-	ring, err := makeKeys(ctx, &spec, fixedPassphrase(passphrase))
+	ring, err := makeKeys(ctx, &spec, fixedPassphrase(passphrase), env.keyOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +200,7 @@ func checkCreatable(ctx context.Context, spec *genesisSpec) error {
 type keyring map[policy.KeyRole][]*keys.Key
 
 // makeKeys generates the keys and stores them: offline ones encrypted, online ones in the data folder.
-func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase) (keyring, error) {
+func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, options []keys.Option) (keyring, error) {
 	if err := makeFolder(spec.offline); err != nil {
 		return nil, fmt.Errorf("making the folder for the offline keys: %w", err)
 	}
@@ -224,7 +223,7 @@ func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase) (key
 			if role.Online() {
 				err = keys.CreateOnline(onlineKeyPath(spec.data, role), k)
 			} else {
-				err = keys.CreateOffline(ctx, filepath.Join(spec.offline, name+".key"), k, pass, spec.keyOptions...)
+				err = keys.CreateOffline(ctx, filepath.Join(spec.offline, name+".key"), k, pass, options...)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("storing the key %s: %w", name, err)

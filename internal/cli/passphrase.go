@@ -142,7 +142,8 @@ func terminal(env *Env) (*os.File, bool) {
 }
 
 // askSecret asks at the terminal itself, so that neither the question nor the answer gets into a
-// redirected stream. The terminal echoes again afterwards, also when ctx ends the wait.
+// redirected stream. The terminal stops echoing before it shows the question, so that the answer of a
+// quick typist stays unseen, and echoes again afterwards, also when ctx ends the wait.
 func askSecret(ctx context.Context, in *os.File, prompt string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -150,29 +151,32 @@ func askSecret(ctx context.Context, in *os.File, prompt string) ([]byte, error) 
 	} else {
 		defer tty.Close()
 	}
-	before, err := term.GetState(int(tty.Fd()))
+	fd := int(tty.Fd())
+	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, fmt.Errorf("asking at the terminal: %w", err)
 	}
-	fmt.Fprint(tty, prompt)
+	defer func() { _ = term.Restore(fd, before) }() // if that fails there is no terminal any more
 	type answer struct {
-		secret []byte
+		secret string
 		err    error
 	}
 	got := make(chan answer, 1)
 	go func() { // ends with the process at the latest: a read of a terminal can not be called off
-		secret, err := term.ReadPassword(int(tty.Fd()))
+		secret, err := term.NewTerminal(tty, "").ReadPassword(prompt)
 		got <- answer{secret, err}
 	}()
 	select {
 	case a := <-got:
-		fmt.Fprintln(tty)
-		if a.err != nil {
+		switch {
+		case errors.Is(a.err, io.EOF): // Ctrl-C and Ctrl-D
+			return nil, errors.New("no passphrase was given; nothing was changed")
+		case a.err != nil:
 			return nil, fmt.Errorf("reading from the terminal: %w", a.err)
 		}
-		return a.secret, nil
+		return []byte(a.secret), nil
 	case <-ctx.Done():
-		fmt.Fprintln(tty)
-		return nil, errors.Join(fmt.Errorf("asking at the terminal: %w", ctx.Err()), term.Restore(int(tty.Fd()), before))
+		fmt.Fprint(tty, "\r\n")
+		return nil, fmt.Errorf("asking at the terminal: %w", ctx.Err())
 	}
 }

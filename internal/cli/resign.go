@@ -180,19 +180,27 @@ type preview struct {
 	next *publish.Publication
 }
 
-// Head is the head after the publication.
+// Head is the head after the publication, at a time at which nothing had expired: roles of the server and
+// of maintainers that have expired by now are theirs to renew, and no reason not to renew the others.
 func (p *preview) Head(ctx context.Context) (publish.Head, error) {
 	head, err := p.Ledger.Head(ctx)
 	if err != nil {
 		return head, err //nolint:wrapcheck // a view of the ledger adds nothing to its errors
 	}
+	roles, err := p.Roles(ctx)
+	if err != nil {
+		return head, err
+	}
 	head.Number, head.Time = p.next.Number, p.next.Time
-	for _, m := range p.next.Metadata {
-		switch m.Role {
+	for _, r := range roles {
+		if !head.Time.Before(r.Expires) {
+			head.Time = r.Expires.Add(-time.Second)
+		}
+		switch r.Name {
 		case tuf.RoleRoot:
-			head.Root = m.Version
+			head.Root = r.Version
 		case tuf.RoleSnapshot:
-			head.Snapshot = m.Version
+			head.Snapshot = r.Version
 		default:
 		}
 	}

@@ -112,6 +112,8 @@ type serverSpec struct {
 
 // openedServer is an index over a data folder, which it keeps locked. Close it after serve.
 type openedServer struct {
+	now       func() time.Time
+	ledger    *ledger.SQLite
 	publisher *publish.Publisher
 	index     *index.Index
 	server    *server.Server
@@ -124,7 +126,7 @@ func openServer(ctx context.Context, spec serverSpec) (_ *openedServer, err erro
 	if err := requireRepository(ctx, spec.data); err != nil {
 		return nil, err
 	}
-	s := &openedServer{}
+	s := &openedServer{now: spec.now}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -166,6 +168,7 @@ func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publi
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
 	}
+	s.ledger = l
 	s.closers = append(s.closers, l.Close)
 	store, err := files.Open(spec.data)
 	if err != nil {
@@ -200,6 +203,7 @@ func (s *openedServer) serve(ctx context.Context, l net.Listener, ready func()) 
 		stopHTTP() // without a publisher there is nothing to serve for
 		published <- err
 	}()
+	s.settle(httpCtx)
 	ready()
 	httpErr := s.server.Serve(httpCtx, l)
 	stopPublisher()
@@ -207,6 +211,50 @@ func (s *openedServer) serve(ctx context.Context, l net.Listener, ready func()) 
 		return fmt.Errorf("publishing: %w", err)
 	}
 	return httpErr //nolint:wrapcheck // says what was served where
+}
+
+// Bounds of settle.
+const (
+	settleTime  = 30 * time.Second
+	settleStall = 2 * time.Second // without a single role renewed
+	settleLook  = 10 * time.Millisecond
+)
+
+// settle waits until the publisher has renewed what expired while no server was running, so that the
+// first client does not meet it. If that does not get on the server runs all the same: the publisher
+// tries again, its log says why, and what has not expired can be read.
+func (s *openedServer) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	look := time.NewTicker(settleLook)
+	defer look.Stop()
+	left, since := s.expired(ctx), time.Now()
+	for left > 0 && time.Since(since) < settleStall {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		if n := s.expired(ctx); n < left {
+			left, since = n, time.Now()
+		}
+	}
+}
+
+// expired counts the expired roles that the server's own keys sign. Roles of claimed projects are
+// among them, because only their delegation says who signs; settle gives up waiting for those.
+func (s *openedServer) expired(ctx context.Context) int {
+	roles, err := s.ledger.Roles(ctx)
+	if err != nil {
+		return 0 // the publisher meets the same error, and says it
+	}
+	n, now := 0, s.now()
+	for _, r := range roles {
+		if by, ok := policy.SignedBy(r.Name); ok && by.Online() && !now.Before(r.Expires) {
+			n++
+		}
+	}
+	return n
 }
 
 // Close gives everything back, the lock last.
