@@ -72,7 +72,7 @@ var testOnly = []string{
 }
 
 // impure names what storeys 1 and 2 must not import: the world outside.
-var impure = []string{"os", "net", "net/http", "log", "log/slog", "os/exec", "database/sql", "syscall", "math/rand", "math/rand/v2", "sync/atomic"}
+var impure = []string{"os", "net", "net/http", "log", "log/slog", "os/exec", "database/sql", "syscall", "math/rand", "math/rand/v2"}
 
 // offEngines names what engines leave to adapters.
 var offEngines = []string{"os", "net", "net/http", "os/exec", "database/sql", "syscall"}
@@ -150,6 +150,9 @@ func TestPureStoreysTouchNothing(t *testing.T) {
 		deny := offEngines
 		if level < 3 {
 			deny = impure
+		}
+		if name == "internal/pypi/distmake" { // seeded, so that equal arguments give equal bytes
+			deny = slices.DeleteFunc(slices.Clone(deny), func(s string) bool { return s == "math/rand/v2" })
 		}
 		if name == "tuf/client" { // its fetcher and store are the one exception
 			deny = []string{"database/sql", "os/exec"}
