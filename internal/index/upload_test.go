@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -302,40 +302,40 @@ func TestContentIsGone(t *testing.T) {
 
 // TestPublisherRefuses: a publisher that nobody runs, and whose queue takes one change.
 func TestPublisherRefuses(t *testing.T) {
-	f := newStopped(t)
-	file := distmake.Wheel("demo", "1.0", distmake.Options{})
-	form, err := index.ParseForm(fields(file), file.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	upload := func(ctx context.Context) (err error) {
-		c, err := f.index.Stage(t.Context(), bytes.NewReader(file.Data))
+	synctest.Test(t, func(t *testing.T) {
+		f := newStopped(t)
+		file := distmake.Wheel("demo", "1.0", distmake.Options{})
+		form, err := index.ParseForm(fields(file), file.Name)
 		if err != nil {
+			t.Fatal(err)
+		}
+		upload := func(ctx context.Context) (err error) {
+			c, err := f.index.Stage(t.Context(), bytes.NewReader(file.Data))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, c.Close()) }()
+			_, err = f.index.Upload(ctx, f.actor, form, c)
 			return err
 		}
-		defer func() { err = errors.Join(err, c.Close()) }()
-		_, err = f.index.Upload(ctx, f.actor, form, c)
-		return err
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() { first <- upload(ctx) }()
-	for f.publisher.Status().Waiting < 1 {
-		time.Sleep(time.Millisecond)
-	}
-	refused(t, upload(t.Context()), index.Busy)
-	cancel()
-	var r *index.Refusal
-	if err := <-first; !errors.Is(err, context.Canceled) || errors.As(err, &r) {
-		t.Errorf("an upload that nobody waits for: %v", err)
-	}
-	if err := f.publisher.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-	err = upload(t.Context())
-	if refused(t, err, index.Unavailable); !errors.Is(err, publish.ErrClosed) {
-		t.Errorf("%v does not lead to the cause", err)
-	}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		go func() { first <- upload(ctx) }()
+		synctest.Wait()
+		refused(t, upload(t.Context()), index.Busy)
+		cancel()
+		var r *index.Refusal
+		if err := <-first; !errors.Is(err, context.Canceled) || errors.As(err, &r) {
+			t.Errorf("an upload that nobody waits for: %v", err)
+		}
+		if err := f.publisher.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		err = upload(t.Context())
+		if refused(t, err, index.Unavailable); !errors.Is(err, publish.ErrClosed) {
+			t.Errorf("%v does not lead to the cause", err)
+		}
+	})
 }
 
 func TestWarnings(t *testing.T) {

@@ -23,13 +23,27 @@ const (
 
 // faulty wraps a ledger. Tests set what fails, and may hold commits up.
 type faulty struct {
-	publish.Ledger
-
-	mu      sync.Mutex
+	mu      sync.Mutex         // guards what follows
+	inner   publish.Ledger     // what is behind it now
 	fail    map[string]outcome // by method; stays until cleared
 	commits int                // that came through to the ledger
 	gate    chan struct{}      // if not nil, Commit waits until it is closed
 	waiting chan struct{}      // a commit that waits says so here
+}
+
+func newFaulty(l publish.Ledger) *faulty { return &faulty{inner: l} }
+
+// use puts another ledger in the place of the one behind.
+func (f *faulty) use(l publish.Ledger) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inner = l
+}
+
+func (f *faulty) ledger() publish.Ledger {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inner
 }
 
 func (f *faulty) set(method string, o outcome) {
@@ -75,28 +89,28 @@ func (f *faulty) Head(ctx context.Context) (publish.Head, error) {
 	if f.of("Head") != 0 {
 		return publish.Head{}, errInjected
 	}
-	return f.Ledger.Head(ctx)
+	return f.ledger().Head(ctx)
 }
 
 func (f *faulty) Roles(ctx context.Context) ([]publish.Role, error) {
 	if f.of("Roles") != 0 {
 		return nil, errInjected
 	}
-	return f.Ledger.Roles(ctx)
+	return f.ledger().Roles(ctx)
 }
 
 func (f *faulty) Metadata(ctx context.Context, role tuf.RoleName, version int64) (publish.Metadata, error) {
 	if f.of("Metadata") != 0 {
 		return publish.Metadata{}, errInjected
 	}
-	return f.Ledger.Metadata(ctx, role, version)
+	return f.ledger().Metadata(ctx, role, version)
 }
 
 func (f *faulty) File(ctx context.Context, name pypi.Filename) (publish.File, error) {
 	if f.of("File") != 0 {
 		return publish.File{}, errInjected
 	}
-	return f.Ledger.File(ctx, name)
+	return f.ledger().File(ctx, name)
 }
 
 func (f *faulty) Commit(ctx context.Context, p *publish.Publication) error {
@@ -111,7 +125,7 @@ func (f *faulty) Commit(ctx context.Context, p *publish.Publication) error {
 	if o == nothingDone {
 		return errInjected
 	}
-	err := f.Ledger.Commit(ctx, p)
+	err := f.ledger().Commit(ctx, p)
 	if err == nil {
 		f.mu.Lock()
 		f.commits++
@@ -128,8 +142,8 @@ func (f *faulty) Prune(ctx context.Context, roles, pinners time.Time, limit int)
 	case nothingDone:
 		return 0, errInjected
 	case doneButFailed:
-		_, err := f.Ledger.Prune(ctx, roles, pinners, limit)
+		_, err := f.ledger().Prune(ctx, roles, pinners, limit)
 		return 0, errors.Join(err, errInjected)
 	}
-	return f.Ledger.Prune(ctx, roles, pinners, limit)
+	return f.ledger().Prune(ctx, roles, pinners, limit)
 }

@@ -155,7 +155,7 @@ func drawChange(t *rapid.T, tb testing.TB, projects []string) publish.Change {
 func TestRandomHistories(t *testing.T) {
 	projects := []string{"alpha", "beta", "gamma", "delta"}
 	rapid.Check(t, func(rt *rapid.T) {
-		l := &faulty{Ledger: ledger.NewMemory()}
+		l := newFaulty(ledger.NewMemory())
 		keys := publishtest.Create(t, l, publishtest.Options{})
 		config := publish.Config{Ledger: l, Signers: keys.Online(), Batch: rapid.IntRange(1, 4).Draw(rt, "batch")}
 		p, stop := runUntil(rt, config)
@@ -245,7 +245,7 @@ func runUntil(t *rapid.T, c publish.Config) (*publish.Publisher, func()) {
 
 // TestRestartChangesNothing: a publisher that is opened again is in the state in which it stopped.
 func TestRestartChangesNothing(t *testing.T) {
-	l := &faulty{Ledger: ledger.NewMemory()}
+	l := newFaulty(ledger.NewMemory())
 	keys := publishtest.Create(t, l, publishtest.Options{})
 	config := publish.Config{Ledger: l, Signers: keys.Online()}
 	a := publishtest.Run(t, config)

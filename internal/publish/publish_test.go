@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 // start makes a repository in memory and a running publisher on it.
 func start(t *testing.T) (*publish.Publisher, *faulty, publishtest.Keys) {
 	t.Helper()
-	l := &faulty{Ledger: ledger.NewMemory()}
+	l := newFaulty(ledger.NewMemory())
 	keys := publishtest.Create(t, l, publishtest.Options{})
 	return publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()}), l, keys
 }
@@ -248,184 +249,184 @@ func TestInvalidChanges(t *testing.T) {
 }
 
 func TestGroupCommit(t *testing.T) {
-	p, l, _ := start(t)
-	reached, release := l.hold()
-	const n = 50
-	errs := make(chan error, n+1)
-	send := func(c publish.Change) {
-		_, err := p.Publish(t.Context(), c)
-		errs <- err
-	}
-	go send(add(t, "first-1-py3-none-any.whl", "x"))
-	<-reached
-	before := l.count()
-	for i := range n {
-		// Several files of one project, and several new projects, share a publication.
-		go send(add(t, fmt.Sprintf("project%d-%d-py3-none-any.whl", i%7, i), "x"))
-	}
-	for p.Status().Waiting < n {
-		time.Sleep(time.Millisecond)
-	}
-	release()
-	for range n + 1 {
-		if err := <-errs; err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		p, l, _ := start(t)
+		reached, release := l.hold()
+		const n = 50
+		errs := make(chan error, n+1)
+		send := func(c publish.Change) {
+			_, err := p.Publish(t.Context(), c)
+			errs <- err
 		}
-	}
-	if made := l.count() - before; made != 2 {
-		t.Errorf("%d publications for one change and %d that waited for it, want 2", made, n)
-	}
-	if got := len(names(t, p, "project3")); got != 7 {
-		t.Errorf("project3 has %d files, want 7", got)
-	}
-	check(t, l)
+		go send(add(t, "first-1-py3-none-any.whl", "x"))
+		<-reached
+		before := l.count()
+		for i := range n {
+			// Several files of one project, and several new projects, share a publication.
+			go send(add(t, fmt.Sprintf("project%d-%d-py3-none-any.whl", i%7, i), "x"))
+		}
+		synctest.Wait()
+		release()
+		for range n + 1 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if made := l.count() - before; made != 2 {
+			t.Errorf("%d publications for one change and %d that waited for it, want 2", made, n)
+		}
+		if got := len(names(t, p, "project3")); got != 7 {
+			t.Errorf("project3 has %d files, want 7", got)
+		}
+		check(t, l)
+	})
 }
 
 func TestOneBadChangeAmongMany(t *testing.T) {
-	l := &faulty{Ledger: ledger.NewMemory()}
-	keys := publishtest.Create(t, l, publishtest.Options{Claimed: []string{"claimed"}, Recent: []string{"recent"}})
-	p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()})
-	must(t, p, add(t, wheel, "a"))
-	reached, release := l.hold()
-	done := make(chan error, 1)
-	go func() {
-		_, err := p.Publish(t.Context(), add(t, "first-1-py3-none-any.whl", "x"))
-		done <- err
-	}()
-	<-reached
-	before := l.count()
-	cases := []struct {
-		change publish.Change
-		want   error
-	}{
-		{add(t, "good-1-py3-none-any.whl", "x"), nil},
-		{add(t, wheel, "other bytes"), publish.ErrFileExists},
-		{add(t, wheel, "a"), nil}, // unchanged
-		{add(t, "claimed-1-py3-none-any.whl", "x"), publish.ErrNotRegistry},
-		{add(t, "recent-1-py3-none-any.whl", "x"), publish.ErrNotRegistry},
-		{publish.Delete{Project: project(t, "good"), Files: []pypi.Filename{add(t, "good-7-py3-none-any.whl", "").File.Filename}}, publish.ErrNoFile},
-		{add(t, "flask-4-py3-none-any.whl", "x"), nil},
-		{func() publish.Change {
-			c := add(t, "spec-1-py3-none-any.whl", "x")
-			c.File.RequiresPython = "not a specifier"
-			return c
-		}(), policy.ErrCustom},
-		{add(t, "good-2-py3-none-any.whl", "x"), nil},
-	}
-	results := make([]chan error, len(cases))
-	for i, c := range cases {
-		results[i] = make(chan error, 1)
+	synctest.Test(t, func(t *testing.T) {
+		l := newFaulty(ledger.NewMemory())
+		keys := publishtest.Create(t, l, publishtest.Options{Claimed: []string{"claimed"}, Recent: []string{"recent"}})
+		p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()})
+		must(t, p, add(t, wheel, "a"))
+		reached, release := l.hold()
+		done := make(chan error, 1)
 		go func() {
-			_, err := p.Publish(t.Context(), c.change)
-			results[i] <- err
+			_, err := p.Publish(t.Context(), add(t, "first-1-py3-none-any.whl", "x"))
+			done <- err
 		}()
-	}
-	for p.Status().Waiting < len(cases) {
-		time.Sleep(time.Millisecond)
-	}
-	release()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	for i, c := range cases {
-		if err := <-results[i]; !errors.Is(err, c.want) {
-			t.Errorf("change %d: %v, want %v", i, err, c.want)
+		<-reached
+		before := l.count()
+		cases := []struct {
+			change publish.Change
+			want   error
+		}{
+			{add(t, "good-1-py3-none-any.whl", "x"), nil},
+			{add(t, wheel, "other bytes"), publish.ErrFileExists},
+			{add(t, wheel, "a"), nil}, // unchanged
+			{add(t, "claimed-1-py3-none-any.whl", "x"), publish.ErrNotRegistry},
+			{add(t, "recent-1-py3-none-any.whl", "x"), publish.ErrNotRegistry},
+			{publish.Delete{Project: project(t, "good"), Files: []pypi.Filename{add(t, "good-7-py3-none-any.whl", "").File.Filename}}, publish.ErrNoFile},
+			{add(t, "flask-4-py3-none-any.whl", "x"), nil},
+			{func() publish.Change {
+				c := add(t, "spec-1-py3-none-any.whl", "x")
+				c.File.RequiresPython = "not a specifier"
+				return c
+			}(), policy.ErrCustom},
+			{add(t, "good-2-py3-none-any.whl", "x"), nil},
 		}
-	}
-	if made := l.count() - before; made != 2 {
-		t.Errorf("%d publications, want 2", made)
-	}
-	wantNames(t, p, "good", "good-1-py3-none-any.whl", "good-2-py3-none-any.whl")
-	wantNames(t, p, "flask", "flask-3.1.0-py3-none-any.whl", "flask-4-py3-none-any.whl")
-	wantNames(t, p, "spec", "no such project")
-	check(t, l)
+		results := make([]chan error, len(cases))
+		for i, c := range cases {
+			results[i] = make(chan error, 1)
+			go func() {
+				_, err := p.Publish(t.Context(), c.change)
+				results[i] <- err
+			}()
+		}
+		synctest.Wait()
+		release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for i, c := range cases {
+			if err := <-results[i]; !errors.Is(err, c.want) {
+				t.Errorf("change %d: %v, want %v", i, err, c.want)
+			}
+		}
+		if made := l.count() - before; made != 2 {
+			t.Errorf("%d publications, want 2", made)
+		}
+		wantNames(t, p, "good", "good-1-py3-none-any.whl", "good-2-py3-none-any.whl")
+		wantNames(t, p, "flask", "flask-3.1.0-py3-none-any.whl", "flask-4-py3-none-any.whl")
+		wantNames(t, p, "spec", "no such project")
+		check(t, l)
+	})
 }
 
 func TestBackPressure(t *testing.T) {
-	l := &faulty{Ledger: ledger.NewMemory()}
-	keys := publishtest.Create(t, l, publishtest.Options{})
-	p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Queue: 2, Batch: 1})
-	reached, release := l.hold()
-	errs := make(chan error, 3)
-	send := func(i int) {
-		_, err := p.Publish(t.Context(), add(t, fmt.Sprintf("p%d-1-py3-none-any.whl", i), "x"))
-		errs <- err
-	}
-	go send(0)
-	<-reached
-	go send(1)
-	go send(2)
-	for p.Status().Waiting < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	if _, err := p.Publish(t.Context(), add(t, "p3-1-py3-none-any.whl", "x")); !errors.Is(err, publish.ErrBusy) {
-		t.Errorf("with a full queue: %v, want ErrBusy", err)
-	}
-	release()
-	for range 3 {
-		if err := <-errs; err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		l := newFaulty(ledger.NewMemory())
+		keys := publishtest.Create(t, l, publishtest.Options{})
+		p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Queue: 2, Batch: 1})
+		reached, release := l.hold()
+		errs := make(chan error, 3)
+		send := func(i int) {
+			_, err := p.Publish(t.Context(), add(t, fmt.Sprintf("p%d-1-py3-none-any.whl", i), "x"))
+			errs <- err
 		}
-	}
-	must(t, p, add(t, "p3-1-py3-none-any.whl", "x"))
+		go send(0)
+		<-reached
+		go send(1)
+		go send(2)
+		synctest.Wait()
+		if _, err := p.Publish(t.Context(), add(t, "p3-1-py3-none-any.whl", "x")); !errors.Is(err, publish.ErrBusy) {
+			t.Errorf("with a full queue: %v, want ErrBusy", err)
+		}
+		release()
+		for range 3 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		must(t, p, add(t, "p3-1-py3-none-any.whl", "x"))
+	})
 }
 
 func TestNobodyWaitsAnyMore(t *testing.T) {
-	p, l, _ := start(t)
-	reached, release := l.hold()
-	done := make(chan error, 1)
-	go func() {
-		_, err := p.Publish(t.Context(), add(t, "first-1-py3-none-any.whl", "x"))
-		done <- err
-	}()
-	<-reached
-	ctx, cancel := context.WithCancel(t.Context())
-	gone := make(chan error, 1)
-	go func() {
-		_, err := p.Publish(ctx, add(t, wheel, "a"))
-		gone <- err
-	}()
-	for p.Status().Waiting < 1 {
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("after cancelling: %v, want context.Canceled", err)
-	}
-	release()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	must(t, p, add(t, "last-1-py3-none-any.whl", "x"))
-	wantNames(t, p, "flask", "no such project")
+	synctest.Test(t, func(t *testing.T) {
+		p, l, _ := start(t)
+		reached, release := l.hold()
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.Publish(t.Context(), add(t, "first-1-py3-none-any.whl", "x"))
+			done <- err
+		}()
+		<-reached
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := p.Publish(ctx, add(t, wheel, "a"))
+			gone <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("after cancelling: %v, want context.Canceled", err)
+		}
+		release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		must(t, p, add(t, "last-1-py3-none-any.whl", "x"))
+		wantNames(t, p, "flask", "no such project")
+	})
 }
 
 func TestClosed(t *testing.T) {
-	l := ledger.NewMemory()
-	keys := publishtest.Create(t, l, publishtest.Options{})
-	p, err := publish.Open(t.Context(), publish.Config{Ledger: l, Signers: keys.Online(), Now: publishtest.Start})
-	if err != nil {
-		t.Fatal(err)
-	}
-	waiting := make(chan error, 1)
-	go func() { // queued before anything runs, and never served
-		_, err := p.Publish(context.Background(), add(t, wheel, "a"))
-		waiting <- err
-	}()
-	for p.Status().Waiting < 1 {
-		time.Sleep(time.Millisecond)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := p.Run(ctx); err != nil {
-		t.Errorf("Run: %v", err)
-	}
-	if err := <-waiting; !errors.Is(err, publish.ErrClosed) {
-		t.Errorf("a change in the queue: %v, want ErrClosed", err)
-	}
-	if _, err := p.Publish(t.Context(), add(t, wheel, "a")); !errors.Is(err, publish.ErrClosed) {
-		t.Errorf("a change afterwards: %v, want ErrClosed", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger.NewMemory()
+		keys := publishtest.Create(t, l, publishtest.Options{})
+		p, err := publish.Open(t.Context(), publish.Config{Ledger: l, Signers: keys.Online(), Now: publishtest.Start})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := make(chan error, 1)
+		go func() { // queued before anything runs, and never served
+			_, err := p.Publish(context.Background(), add(t, wheel, "a"))
+			waiting <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if err := <-waiting; !errors.Is(err, publish.ErrClosed) {
+			t.Errorf("a change in the queue: %v, want ErrClosed", err)
+		}
+		if _, err := p.Publish(t.Context(), add(t, wheel, "a")); !errors.Is(err, publish.ErrClosed) {
+			t.Errorf("a change afterwards: %v, want ErrClosed", err)
+		}
+	})
 }
 
 func TestClockSetBack(t *testing.T) {

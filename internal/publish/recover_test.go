@@ -54,7 +54,7 @@ func TestFaults(t *testing.T) {
 }
 
 func testFault(t *testing.T, method string, o outcome, reopen bool) {
-	l := &faulty{Ledger: ledger.NewMemory()}
+	l := newFaulty(ledger.NewMemory())
 	keys := publishtest.Create(t, l, publishtest.Options{})
 	config := publish.Config{Ledger: l, Signers: keys.Online()}
 	p := publishtest.Run(t, config)
@@ -190,10 +190,10 @@ func TestLedgerGoesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := &faulty{Ledger: current}
+	l := newFaulty(current)
 	p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online()})
 	must(t, p, add(t, "flask-1-py3-none-any.whl", "x"))
-	l.Ledger = old
+	l.use(old)
 	for range 2 {
 		if _, err := p.Publish(t.Context(), add(t, "flask-2-py3-none-any.whl", "x")); err == nil {
 			t.Error("published on a ledger that went back")
@@ -203,7 +203,7 @@ func TestLedgerGoesBack(t *testing.T) {
 	if head, err := old.Head(t.Context()); err != nil || head.Number != 1 {
 		t.Errorf("the old ledger is at %+v, %v; want it untouched", head, err)
 	}
-	l.Ledger = current
+	l.use(current)
 	must(t, p, add(t, "flask-2-py3-none-any.whl", "x"))
 	check(t, current)
 }

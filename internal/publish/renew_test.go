@@ -168,7 +168,7 @@ func TestRenewalAfterALongPause(t *testing.T) {
 
 func TestRenewalSpreads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &faulty{Ledger: ledger.NewMemory()}
+		l := newFaulty(ledger.NewMemory())
 		keys := publishtest.Create(t, l, publishtest.Options{Now: time.Now(), Bins: 256})
 		p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Now: time.Now})
 		synctest.Wait()
@@ -193,7 +193,7 @@ func TestRenewalSpreads(t *testing.T) {
 
 func TestRenewalOutlivesFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &faulty{Ledger: ledger.NewMemory()}
+		l := newFaulty(ledger.NewMemory())
 		keys := publishtest.Create(t, l, publishtest.Options{Now: time.Now()})
 		var out logs
 		p := publishtest.Run(t, publish.Config{
@@ -221,7 +221,7 @@ func TestRenewalOutlivesFailures(t *testing.T) {
 
 func TestPruning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &faulty{Ledger: ledger.NewMemory()}
+		l := newFaulty(ledger.NewMemory())
 		keys := publishtest.Create(t, l, publishtest.Options{Now: time.Now()})
 		p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Now: time.Now})
 		must(t, p, add(t, wheel, "a"))
