@@ -45,9 +45,11 @@ func ReadFormat(dir *os.Root, newest int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading %s: %w", full, err)
 	}
-	defer f.Close() // read only: nothing can be lost
-	data, err := io.ReadAll(io.LimitReader(f, maxFormatLen+1))
-	if err != nil {
+	defer func() { _ = f.Close() }() // read only: nothing can be lost
+	data := make([]byte, maxFormatLen+1)
+	n, err := io.ReadFull(f, data)
+	data = data[:n]
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return 0, fmt.Errorf("reading %s: %w", full, err)
 	}
 	number, err := strconv.Atoi(strings.TrimSuffix(string(data), "\n"))

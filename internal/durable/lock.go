@@ -8,7 +8,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// ErrInUse: another process, or another part of this one, holds the lock of a folder.
+// ErrInUse says that another process, or another part of this one, holds the lock of a folder.
 var ErrInUse = errors.New("in use")
 
 // lockName is the file in a folder that carries its lock. It stays when the lock is released:

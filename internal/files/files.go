@@ -34,7 +34,7 @@ import (
 	"example.com/bailiwick/internal/index"
 )
 
-// ErrDamaged: what lies under the name of some content can not be that content.
+// ErrDamaged says that what lies under the name of some content can not be that content.
 var ErrDamaged = errors.New("the file store is damaged: restore this file from a backup")
 
 var (

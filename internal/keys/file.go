@@ -241,7 +241,7 @@ func create(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	defer root.Close() // read only: what was written is synced
+	defer func() { _ = root.Close() }() // read only: what was written is synced
 	if err := durable.Create(root, filepath.Base(path), data, 0o600); err != nil {
 		return fmt.Errorf("storing a key: %w", err)
 	}
@@ -261,7 +261,7 @@ func readPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading a key: %w", err)
 	}
-	defer f.Close() // read only: nothing can be lost
+	defer func() { _ = f.Close() }() // read only: nothing can be lost
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", path, err)
@@ -290,7 +290,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a key file: %w", err)
 	}
-	defer f.Close() // read only: nothing can be lost
+	defer func() { _ = f.Close() }() // read only: nothing can be lost
 	return readAll(f, path)
 }
 

@@ -230,7 +230,7 @@ func (s *SQLite) due(ctx context.Context, roles, pinners time.Time, limit int) (
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() // its error is that of rows.Err
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
 	var out []superseded
 	for rows.Next() {
 		var d superseded

@@ -46,7 +46,7 @@ func CreateSQLite(ctx context.Context, path string) (*SQLite, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating ledger %s: %w", path, err)
 	}
-	defer root.Close() // nothing was written through it that is not synced
+	defer func() { _ = root.Close() }() // nothing was written through it that is not synced
 	name := filepath.Base(path)
 	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("creating ledger %s: %w", path, errors.Join(err, fs.ErrExist))

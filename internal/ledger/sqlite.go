@@ -46,7 +46,7 @@ func (s *SQLite) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, p := range s.w.all() {
-		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil {
+		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // Close does
 			return err
 		}
 	}
@@ -70,7 +70,7 @@ func (s *SQLite) prepare(ctx context.Context) error {
 		{&s.r.token, `SELECT hash, id, projects, note, created, revoked FROM tokens WHERE hash = ?`},
 		{&s.r.tokens, `SELECT hash, id, projects, note, created, revoked FROM tokens ORDER BY created, rowid`},
 	} {
-		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil {
+		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // readerDB.Close does
 			return err
 		}
 	}
@@ -117,7 +117,7 @@ func (s *SQLite) Roles(ctx context.Context) ([]publish.Role, error) {
 	if err != nil {
 		return nil, s.failed("listing roles", err)
 	}
-	defer rows.Close() // its error is that of rows.Err
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
 	var out []publish.Role
 	for rows.Next() {
 		var r publish.Role

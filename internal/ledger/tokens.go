@@ -30,7 +30,7 @@ func (s *SQLite) Tokens(ctx context.Context) ([]index.Token, error) {
 	if err != nil {
 		return nil, s.failed("listing tokens", err)
 	}
-	defer rows.Close() // its error is that of rows.Err
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
 	var out []index.Token
 	for rows.Next() {
 		t, err := scanToken(rows)

@@ -264,7 +264,7 @@ func testSeek(t *testing.T, s Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }() // read only: nothing can be lost
 	for _, c := range []struct {
 		off    int64
 		whence int
@@ -375,7 +375,7 @@ func keepOnce(ctx context.Context, s Store, data []byte, sum [32]byte) error {
 	if err != nil {
 		return err
 	}
-	defer st.Discard() // after Keep it does nothing
+	defer func() { _ = st.Discard() }() // after Keep it does nothing
 	if _, err := st.Write(data); err != nil {
 		return err
 	}
