@@ -101,14 +101,14 @@ func Main(ctx context.Context, args []string, env *Env) int {
 	}
 	message(env, "%s", err.Error())
 	if coded.code == exitUsage {
-		fmt.Fprintf(env.Stderr, "see: %s --help\n", cmd.CommandPath())
+		_, _ = fmt.Fprintf(env.Stderr, "see: %s --help\n", cmd.CommandPath())
 	}
 	return coded.code
 }
 
 // message prints one line to standard error with the program's name in front.
 func message(env *Env, format string, args ...any) {
-	fmt.Fprintf(env.Stderr, "bailiwick: "+format+"\n", args...)
+	_, _ = fmt.Fprintf(env.Stderr, "bailiwick: "+format+"\n", args...)
 }
 
 // newRoot is the command tree.
@@ -169,7 +169,7 @@ func newVersion(env *Env) *cobra.Command {
 		Short: "print the version of this program",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintf(env.Stdout, "bailiwick %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, _ = fmt.Fprintf(env.Stdout, "bailiwick %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}

@@ -66,7 +66,7 @@ func inspectFolder(ctx context.Context, data string) (folderState, error) {
 	if err != nil {
 		return 0, fmt.Errorf("opening the data folder: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // was only looked through
 	_, err = durable.ReadFormat(root, dataFormat)
 	if errors.Is(err, durable.ErrNoFormat) {
 		return unformatted(data, names)
@@ -169,9 +169,9 @@ func realPath(path string) (string, error) {
 		return "", fmt.Errorf("resolving %s: %w", path, err)
 	}
 	for rest := ""; ; {
-		real, err := filepath.EvalSymlinks(abs)
+		resolved, err := filepath.EvalSymlinks(abs)
 		if err == nil {
-			return filepath.Join(real, rest), nil
+			return filepath.Join(resolved, rest), nil
 		}
 		if parent := filepath.Dir(abs); errors.Is(err, fs.ErrNotExist) && parent != abs {
 			rest, abs = filepath.Join(filepath.Base(abs), rest), parent
@@ -212,7 +212,7 @@ func makeFolder(path string) error {
 	if err != nil {
 		return fmt.Errorf("making the folder %s: %w", path, err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // was only looked through
 	if err := durable.Mkdir(root, filepath.Base(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err //nolint:wrapcheck // names the folder
 	}

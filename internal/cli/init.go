@@ -247,7 +247,7 @@ func makeFolders(spec *genesisSpec) error {
 	if err != nil {
 		return fmt.Errorf("opening the data folder: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // what was written in it is synced
 	if len(spec.settings.Lifetimes) > 0 {
 		text, err := spec.settings.encode()
 		if err != nil {
@@ -345,13 +345,13 @@ func (made *created) writeJSON(w io.Writer) error {
 // report prints what was made and what to do next. url is where the server is or will be; before,
 // unless empty, is what has to be done first.
 func (made *created) report(w io.Writer, url, before string) {
-	fmt.Fprintf(w, "bailiwick: created a repository in %s (%d bins, custody standard)\n\n", made.Data, made.Bins)
-	fmt.Fprintf(w, "  root           sha256:%s\n                 what your users pin; print it, publish it\n", made.RootSHA256)
-	fmt.Fprintf(w, "  offline keys   %s   encrypted; move this folder off this machine\n", made.OfflineKeys)
+	_, _ = fmt.Fprintf(w, "bailiwick: created a repository in %s (%d bins, custody standard)\n\n", made.Data, made.Bins)
+	_, _ = fmt.Fprintf(w, "  root           sha256:%s\n                 what your users pin; print it, publish it\n", made.RootSHA256)
+	_, _ = fmt.Fprintf(w, "  offline keys   %s   encrypted; move this folder off this machine\n", made.OfflineKeys)
 	if made.Passphrase != "" {
-		fmt.Fprintf(w, "  passphrase     %s   of the offline keys, made for you; shown this once, write it down\n", made.Passphrase)
+		_, _ = fmt.Fprintf(w, "  passphrase     %s   of the offline keys, made for you; shown this once, write it down\n", made.Passphrase)
 	}
-	fmt.Fprintf(w, "  upload token   %s   shown this once\n\n", made.UploadToken)
+	_, _ = fmt.Fprintf(w, "  upload token   %s   shown this once\n\n", made.UploadToken)
 	steps := []string{
 		"twine upload --repository-url " + url + "/legacy/ -u __token__ dist/*",
 		"bailiwick trust add " + url + " --root sha256:" + made.RootSHA256,
@@ -365,9 +365,9 @@ func (made *created) report(w io.Writer, url, before string) {
 		if i == 0 {
 			head = "  next   "
 		}
-		fmt.Fprintln(w, head+step)
+		_, _ = fmt.Fprintln(w, head+step)
 	}
-	fmt.Fprintln(w)
+	_, _ = fmt.Fprintln(w)
 }
 
 func hexSHA256(data []byte) string {

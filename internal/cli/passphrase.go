@@ -16,7 +16,7 @@ import (
 )
 
 // passphraseVariable names the environment variable that names the file with the passphrase.
-const passphraseVariable = "BAILIWICK_PASSPHRASE_FILE"
+const passphraseVariable = "BAILIWICK_PASSPHRASE_FILE" //nolint:gosec // a name, not a secret
 
 // Bounds of a passphrase, in bytes. The key files are made to stand offline guessing with a slow
 // hash, which is no help to a passphrase of a few letters.
@@ -39,8 +39,8 @@ func readPassphraseFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3))
+	defer func() { _ = f.Close() }()                            // was only read
+	data, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3)) //nolint:forbidigo // bounded, and the length is checked below
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
@@ -149,7 +149,7 @@ func askSecret(ctx context.Context, in *os.File, prompt string) ([]byte, error) 
 	if err != nil {
 		tty = in
 	} else {
-		defer tty.Close()
+		defer func() { _ = tty.Close() }()
 	}
 	fd := int(tty.Fd())
 	before, err := term.MakeRaw(fd)
@@ -176,7 +176,7 @@ func askSecret(ctx context.Context, in *os.File, prompt string) ([]byte, error) 
 		}
 		return []byte(a.secret), nil
 	case <-ctx.Done():
-		fmt.Fprint(tty, "\r\n")
+		_, _ = fmt.Fprint(tty, "\r\n")
 		return nil, fmt.Errorf("asking at the terminal: %w", ctx.Err())
 	}
 }

@@ -247,12 +247,12 @@ func (r *renewal) report(env *Env) {
 				until = m.Expires
 			}
 		case policy.KindRoot, policy.KindTargets, policy.KindClaimed, policy.KindUnclaimed:
-			fmt.Fprintf(env.Stdout, "%-10s v%-4d until %s\n", m.Role, m.Version, m.Expires.Format(time.DateOnly))
+			_, _ = fmt.Fprintf(env.Stdout, "%-10s v%-4d until %s\n", m.Role, m.Version, m.Expires.Format(time.DateOnly))
 		default:
 		}
 	}
 	if bins > 0 {
-		fmt.Fprintf(env.Stdout, "%d claimed bins until %s\n", bins, until.Format(time.DateOnly))
+		_, _ = fmt.Fprintf(env.Stdout, "%d claimed bins until %s\n", bins, until.Format(time.DateOnly))
 	}
 	message(env, "renewed in publication %d; start the server again", r.head.Number+1)
 	r.rootNotice(env)

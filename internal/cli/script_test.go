@@ -133,7 +133,7 @@ func (s *story) serve(args []string) error {
 	url, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "listening on ")
 	if !ok {
 		err := b.end(os.Kill)
-		return fmt.Errorf("serve printed %q and ended with %v: %s", line, err, s.read("server.log"))
+		return fmt.Errorf("serve printed %q and ended with %w: %s", line, err, s.read("server.log"))
 	}
 	s.env["URL"] = url
 	return nil
@@ -177,8 +177,14 @@ func (s *story) upload(tokenFile, name, version string) error {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	for _, field := range [][2]string{
-		{":action", "file_upload"}, {"protocol_version", "1"}, {"metadata_version", "2.1"}, {"name", name}, {"version", version},
-		{"filetype", "bdist_wheel"}, {"pyversion", "py3"}, {"sha256_digest", hex.EncodeToString(sum[:])},
+		{":action", "file_upload"},
+		{"protocol_version", "1"},
+		{"metadata_version", "2.1"},
+		{"name", name},
+		{"version", version},
+		{"filetype", "bdist_wheel"},
+		{"pyversion", "py3"},
+		{"sha256_digest", hex.EncodeToString(sum[:])},
 	} {
 		s.check(w.WriteField(field[0], field[1]))
 	}

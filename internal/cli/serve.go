@@ -82,7 +82,7 @@ func serve(ctx context.Context, env *Env, spec serveSpec) (err error) {
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w; name another address with --listen", spec.listen, err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }() // the server has closed it by then
 	url := "http://" + l.Addr().String()
 	if state == folderFresh {
 		made, err := createRepository(ctx, env, genesisSpec{data: spec.data, offline: spec.offline, bins: standardBins, now: env.Now}, spec.passphraseFile)
@@ -99,7 +99,7 @@ func serve(ctx context.Context, env *Env, spec serveSpec) (err error) {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		message(env, "%s can be reached from other machines, and tokens travel in plain text: put a server that speaks TLS in front", url)
 	}
-	return s.serve(ctx, l, func() { fmt.Fprintln(env.Stdout, "listening on "+url) })
+	return s.serve(ctx, l, func() { _, _ = fmt.Fprintln(env.Stdout, "listening on "+url) })
 }
 
 // serverSpec is what a running index is made from.

@@ -102,8 +102,8 @@ func readSettings(data string) (*settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	defer func() { _ = f.Close() }()                          // was only read
+	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1)) //nolint:forbidigo // bounded, and the length is checked below
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}

@@ -72,7 +72,7 @@ func newTokenNew(env *Env, data *string) *cobra.Command {
 					return fmt.Errorf("storing the token: %w", err)
 				}
 				message(env, "token %s may upload to %s; it is shown this once", token.ID, scopeText(token))
-				fmt.Fprintln(env.Stdout, secret)
+				_, _ = fmt.Fprintln(env.Stdout, secret)
 				return nil
 			})
 		},
@@ -120,13 +120,13 @@ func newTokenList(env *Env, data *string) *cobra.Command {
 					return fmt.Errorf("reading the tokens: %w", err)
 				}
 				w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-				fmt.Fprintln(w, "ID\tMADE\tSTATE\tPROJECTS\tNOTE")
+				_, _ = fmt.Fprintln(w, "ID\tMADE\tSTATE\tPROJECTS\tNOTE")
 				for _, t := range tokens {
 					state := "good"
 					if !t.Revoked.IsZero() {
 						state = "revoked " + t.Revoked.Format(time.DateOnly)
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Created.Format(time.DateOnly), state, scopeText(t), t.Note)
+					_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Created.Format(time.DateOnly), state, scopeText(t), t.Note)
 				}
 				return w.Flush() //nolint:wrapcheck // standard output is gone; there is nothing to add
 			})

@@ -64,7 +64,7 @@ func (s *Server) hashed(w http.ResponseWriter, r *http.Request, dir, sum, name s
 		s.missing(w, r, err)
 		return
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // was only read
 	s.sendFile(w, r, file)
 }
 
@@ -85,8 +85,8 @@ func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, file *index.Fi
 // giveTime moves the deadlines of an answer to what size bytes may take. The one for reading moves as
 // well: it ends the request's context, even when there is nothing to read.
 func (s *Server) giveTime(w http.ResponseWriter, size int64) {
-	until := time.Now().Add(s.limits.allowed(size))
-	ctl := http.NewResponseController(w) // fails in tests without a connection, where nothing is slow
+	until := time.Now().Add(s.limits.allowed(size)) //nolint:forbidigo // deadlines of sockets follow the system's clock
+	ctl := http.NewResponseController(w)            // fails in tests without a connection, where nothing is slow
 	_ = ctl.SetReadDeadline(until)
 	_ = ctl.SetWriteDeadline(until)
 }

@@ -14,22 +14,22 @@ import (
 	"example.com/bailiwick/internal/index"
 )
 
-// errForm is what is wrong with an upload's form, as a person should read it.
-type errForm struct {
+// formError is what is wrong with an upload's form, as a person should read it.
+type formError struct {
 	status int
 	text   string
 	err    error // what the network or the parser said; nil when the rule is ours
 }
 
-func (e *errForm) Error() string { return e.text }
-func (e *errForm) Unwrap() error { return e.err }
+func (e *formError) Error() string { return e.text }
+func (e *formError) Unwrap() error { return e.err }
 
 func badForm(err error, format string, args ...any) error {
-	return &errForm{http.StatusBadRequest, fmt.Sprintf(format, args...), err}
+	return &formError{http.StatusBadRequest, fmt.Sprintf(format, args...), err}
 }
 
 func largeForm(format string, args ...any) error {
-	return &errForm{http.StatusRequestEntityTooLarge, fmt.Sprintf(format, args...), nil}
+	return &formError{http.StatusRequestEntityTooLarge, fmt.Sprintf(format, args...), nil}
 }
 
 // errAllowance says that a part of the request grew past what it may take.
@@ -75,7 +75,7 @@ type form struct {
 func newForm(contentType string, body io.Reader, limits *Limits) (*form, error) {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil || media != "multipart/form-data" {
-		return nil, &errForm{http.StatusUnsupportedMediaType, "an upload is a multipart/form-data request", err}
+		return nil, &formError{http.StatusUnsupportedMediaType, "an upload is a multipart/form-data request", err}
 	}
 	boundary := params["boundary"]
 	if boundary == "" || len(boundary) > 70 { // RFC 2046, 5.1.1
@@ -111,7 +111,7 @@ func (f *form) read(content func(io.Reader) error) error {
 	for {
 		f.body.left = f.limits.PartHeader + partSlack
 		part, err := f.parts.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // the last boundary; a wrapped io.EOF is a body that ends before it
+		if err == io.EOF { // not errors.Is: this is the last boundary, a wrapped io.EOF is a body that ends before it
 			break
 		}
 		if err != nil {
@@ -166,7 +166,7 @@ func (f *form) part(part *multipart.Part, content func(io.Reader) error) error {
 func (f *form) field(name string, part *multipart.Part, drop bool) error {
 	room := f.limits.FieldBytes - f.size
 	f.body.left = room + partSlack
-	value, err := io.ReadAll(io.LimitReader(part, room+1))
+	value, err := io.ReadAll(io.LimitReader(part, room+1)) //nolint:forbidigo // bounded, and the length is checked below
 	if err != nil {
 		return f.broken(err, "the form field "+printable(name))
 	}
@@ -200,7 +200,7 @@ func (f *form) broken(err error, what string) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return badForm(err, "the upload ended in the middle of the form")
 	}
-	var own *errForm
+	var own *formError
 	if errors.As(err, &own) { // the clock of the body
 		return own
 	}

@@ -284,11 +284,16 @@ func uploadParts(f distmake.File, project, version string) []part {
 	}
 	sum := sha256.Sum256(f.Data)
 	return []part{
-		{name: ":action", value: "file_upload"}, {name: "protocol_version", value: "1"},
-		{name: "metadata_version", value: "2.1"}, {name: "name", value: project}, {name: "version", value: version},
-		{name: "filetype", value: filetype}, {name: "pyversion", value: pyversion},
+		{name: ":action", value: "file_upload"},
+		{name: "protocol_version", value: "1"},
+		{name: "metadata_version", value: "2.1"},
+		{name: "name", value: project},
+		{name: "version", value: version},
+		{name: "filetype", value: filetype},
+		{name: "pyversion", value: pyversion},
 		{name: "sha256_digest", value: hex.EncodeToString(sum[:])},
-		{name: "summary", value: ""}, {name: "x_unknown", value: "whatever"},
+		{name: "summary", value: ""},
+		{name: "x_unknown", value: "whatever"},
 		{name: "content", filename: f.Name, value: string(f.Data)},
 	}
 }

@@ -146,7 +146,8 @@ type uploadBody struct {
 }
 
 func newUploadBody(w http.ResponseWriter, r *http.Request, limits *Limits) *uploadBody {
-	return &uploadBody{r: r.Body, ctl: http.NewResponseController(w), limits: limits, start: time.Now()}
+	start := time.Now() //nolint:forbidigo // deadlines of sockets follow the system's clock
+	return &uploadBody{r: r.Body, ctl: http.NewResponseController(w), limits: limits, start: start}
 }
 
 // drain takes the rest of an upload that is answered without package problem, within the same bounds
@@ -172,7 +173,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = &errForm{http.StatusRequestTimeout, "the upload came in too slowly and was given up", err}
+		err = &formError{http.StatusRequestTimeout, "the upload came in too slowly and was given up", err}
 	}
 	if b.err == nil {
 		b.err = err

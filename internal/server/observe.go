@@ -63,7 +63,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // they may hold secrets.
 func (s *Server) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
+		start := time.Now() //nolint:forbidigo // measures a duration, for the log
 		rec := &recorder{ResponseWriter: w, level: slog.LevelDebug}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() {

@@ -103,7 +103,8 @@ func projectPage(t testing.TB, s *site, name string) (page struct {
 		RequiresPython string `json:"requires-python"`
 	}
 	Versions []string
-}) {
+},
+) {
 	t.Helper()
 	a := s.get(t, "/simple/"+name+"/", "Accept: "+jsonType).want(t, http.StatusOK)
 	if err := json.Unmarshal([]byte(a.body), &page); err != nil {

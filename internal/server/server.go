@@ -154,7 +154,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.log.WarnContext(ctx, "requests were still in progress when the server stopped", "waited", s.limits.ShutdownTime)
 		_ = h.Close() // their clients see a broken connection; there is nothing else to do for them
 	}
-	<-done
+	_ = <-done // http.ErrServerClosed
 	return nil
 }
 
@@ -193,7 +193,7 @@ func plain(w http.ResponseWriter, status int, text string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Length", fmt.Sprint(len(text)+1))
 	w.WriteHeader(status)
-	fmt.Fprintln(w, text)
+	_, _ = fmt.Fprintln(w, text) // a client that went away needs no answer
 }
 
 // notFound says what is not there; it may be there soon.

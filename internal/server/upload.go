@@ -13,6 +13,7 @@ import (
 	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/problem"
 	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/tuf/trust"
 )
 
 const (
@@ -104,12 +105,14 @@ func (s *Server) discard(ctx context.Context, content *index.Content) {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, body *uploadBody, err error) {
 	status, sentence, detail := explain(err)
 	switch {
-	case status == 0 && body.err != nil:
+	case status == 0 && (body.err != nil || r.Context().Err() != nil):
 		// The client's connection broke; whatever was made of that is not our failure.
 		status, sentence = http.StatusBadRequest, "the upload broke off"
 	case status == 0:
-		s.log.ErrorContext(context.WithoutCancel(r.Context()), "an upload failed", "error", err)
+		s.log.ErrorContext(r.Context(), "an upload failed", "error", err)
 		status, sentence = http.StatusInternalServerError, failedSentence
+	case status == http.StatusServiceUnavailable && retryAfter(err) == retryLater:
+		s.log.ErrorContext(r.Context(), "uploads can not be published", "error", err) // for whoever can mend it
 	}
 	h := w.Header()
 	switch status {
@@ -151,7 +154,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // explain turns an error into a status and a sentence; status 0 is a failure of ours.
 func explain(err error) (status int, sentence, detail string) {
-	var form *errForm
+	var form *formError
 	if errors.As(err, &form) {
 		return form.status, form.text, ""
 	}
@@ -159,7 +162,10 @@ func explain(err error) (status int, sentence, detail string) {
 	if errors.As(err, &refusal) {
 		return statusOf(refusal.Kind), refusal.Message, refusal.Detail
 	}
+	var refused *trust.RefusedError
 	switch {
+	case errors.As(err, &refused) && refused.Code == trust.Expired:
+		return http.StatusServiceUnavailable, fmt.Sprintf("the signature of the role %s has expired: the operators of this index have to renew it", refused.Role), ""
 	case errors.Is(err, publish.ErrBusy):
 		return http.StatusServiceUnavailable, "the index has more uploads waiting than it takes; try again in a moment", ""
 	case errors.Is(err, publish.ErrClosed):
