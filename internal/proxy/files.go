@@ -21,6 +21,8 @@ const (
 	// firstByte is how long an installer waits for the head of an answer: pip gives up after 15 s
 	// without a sign of life.
 	firstByte = 5 * time.Second
+	// moment is how long a file is held back whole before its first bytes go out.
+	moment    = time.Second
 	copyBytes = 64 << 10
 )
 
@@ -78,17 +80,16 @@ func (h *handler) download(w http.ResponseWriter, r *http.Request, project pypi.
 		return
 	}
 	defer d.Close()
-	_, whole := d.Whole()
-	conditional := r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != ""
-	if whole || (conditional && d.Seekable()) {
-		// A part of a file is verified only with all of it, so a range waits for the whole.
-		blob, err := d.Wait(r.Context())
-		if err != nil {
+	if d.Seekable() {
+		blob, err := h.whole(r, d)
+		if err == nil {
+			http.ServeContent(w, r, "", time.Time{}, seeker(blob))
+			return
+		}
+		if !isPending(r, err) {
 			refuse(w, r, err)
 			return
 		}
-		http.ServeContent(w, r, "", time.Time{}, seeker(blob))
-		return
 	}
 	header := w.Header()
 	header.Set("Content-Length", strconv.FormatInt(d.File.Entry.Size, 10))
@@ -98,7 +99,7 @@ func (h *handler) download(w http.ResponseWriter, r *http.Request, project pypi.
 	started, cancel := context.WithTimeout(r.Context(), firstByte)
 	err = d.Started(started)
 	cancel()
-	if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
+	if isPending(r, err) {
 		_ = http.NewResponseController(w).Flush() // a slow repository: show the installer a sign of life
 		_, _ = stream(w, d.Stream(r.Context()))   // too late for another answer
 		return
@@ -110,6 +111,25 @@ func (h *handler) download(w http.ResponseWriter, r *http.Request, project pypi.
 	if sent, err := stream(w, d.Stream(r.Context())); err != nil && sent == 0 {
 		refuse(w, r, err)
 	}
+}
+
+// whole waits for the verified file: without end for a part of it, which is verified only with all of
+// it; else for a moment, because an installer that has seen no byte yet can be told the reason of a
+// refusal in its own output.
+func (h *handler) whole(r *http.Request, d *verify.Download) (verify.Blob, error) {
+	if r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != "" {
+		return d.Wait(r.Context())
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), moment)
+	defer cancel()
+	return d.Wait(ctx)
+}
+
+// isPending reports whether an error only means that waiting took too long so far: a repository that
+// timed out is a verdict.
+func isPending(r *http.Request, err error) bool {
+	var verdict *verify.Error
+	return errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &verdict) && r.Context().Err() == nil
 }
 
 // seeker gives a plain *os.File where there is one, which the kernel can send by itself.

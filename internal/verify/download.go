@@ -213,9 +213,6 @@ func measured(err error, length int64) *Content {
 
 var foundSHA256 = regexp.MustCompile(`sha256 is ([0-9a-f]{64}) instead`)
 
-// Whole reports whether the file is at hand, verified and whole, without waiting.
-func (d *Download) Whole() (Blob, bool) { return d.blob, d.blob != nil }
-
 // Seekable reports whether Wait can give the file in any order; it cannot when there is no cache.
 func (d *Download) Seekable() bool { return d.direct == nil }
 
