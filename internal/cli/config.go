@@ -216,11 +216,17 @@ func xdgFolder(env *Env, variable, fallback string) (string, error) {
 	return filepath.Join(home, fallback, "bailiwick"), nil
 }
 
-func trustConfigFolder(env *Env) (string, error) { return xdgFolder(env, "XDG_CONFIG_HOME", ".config") }
+func trustConfigFolder(env *Env) (string, error) {
+	return xdgFolder(env, "XDG_CONFIG_HOME", ".config")
+}
+
 func trustStateFolder(env *Env) (string, error) {
 	return xdgFolder(env, "XDG_STATE_HOME", ".local/state")
 }
-func trustCacheFolder(env *Env) (string, error) { return xdgFolder(env, "XDG_CACHE_HOME", ".cache") }
+
+func trustCacheFolder(env *Env) (string, error) {
+	return xdgFolder(env, "XDG_CACHE_HOME", ".cache")
+}
 
 // findProjectConfig looks for bailiwick.toml in the working folder and above. "" if there is none.
 func findProjectConfig() (string, error) {

@@ -297,18 +297,6 @@ func (o *opened) start(ctx context.Context, listen string, anyPort bool, onBlock
 	})
 }
 
-// exitFor gives an error of the engine its exit code.
-func exitFor(err error) error {
-	var e *verify.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	if code := classCode(e.Class); code != 0 {
-		return exit(code, err)
-	}
-	return err
-}
-
 // classCode is the exit code of a class of trouble; 0: it has none of its own.
 func classCode(c verify.Class) int {
 	switch c {

@@ -198,7 +198,7 @@ func (in *installer) scan(command []string) error {
 
 // child runs the program and gives its exit code. Signals go on to it.
 func (in *installer) child(ctx context.Context, program string, args, environ []string) (int, error) {
-	cmd := exec.Command(program, args...) //nolint:noctx // it is ended by signals, so that it can clean up
+	cmd := exec.Command(program, args...) //nolint:noctx,gosec // the user's own command; it is ended by signals, so that it can clean up
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in.env.Stdin, in.env.Stdout, in.env.Stderr
 	cmd.Env, cmd.WaitDelay = environ, pipeGrace
 	signals := make(chan os.Signal, 8)

@@ -150,7 +150,7 @@ func stream(w http.ResponseWriter, source io.Reader) (sent int64, err error) {
 		n, err := source.Read(buf)
 		if n > 0 {
 			if _, failed := w.Write(buf[:n]); failed != nil {
-				return sent, nil // the installer left
+				return sent, nil //nolint:nilerr // the installer left: there is nobody to tell
 			}
 			sent += int64(n)
 			_ = flush() // an installer that left is noticed by the next Write

@@ -238,12 +238,12 @@ func (d *Download) Started(ctx context.Context) error {
 		return nil
 	}
 	for {
-		allowed, ended, err, changed := d.t.ready()
-		if ended || allowed > 0 {
-			return err
+		p := d.t.progress()
+		if p.ended || p.allowed > 0 {
+			return p.verdict
 		}
 		select {
-		case <-changed:
+		case <-p.changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

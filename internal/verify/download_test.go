@@ -236,7 +236,11 @@ func TestLastReaderStopsTheDownload(t *testing.T) {
 		stopped := make(chan struct{})
 		hook := &hooked{Fetcher: w.Repo}
 		hook.target = func(ctx context.Context, _ string, _ int64) (io.ReadCloser, error) {
-			return io.NopCloser(io.MultiReader(bytes.NewReader(honest[:100_000]), untilDone{ctx, stopped})), nil
+			return io.NopCloser(io.MultiReader(bytes.NewReader(honest[:100_000]), readFunc(func() error {
+				<-ctx.Done()
+				close(stopped)
+				return ctx.Err()
+			}))), nil
 		}
 		w.fetcher = hook
 		e := w.engine()
@@ -269,16 +273,10 @@ func TestLastReaderStopsTheDownload(t *testing.T) {
 	})
 }
 
-type untilDone struct {
-	ctx     context.Context
-	stopped chan struct{}
-}
+// readFunc is a Reader that only fails.
+type readFunc func() error
 
-func (u untilDone) Read([]byte) (int, error) {
-	<-u.ctx.Done()
-	close(u.stopped)
-	return 0, u.ctx.Err()
-}
+func (f readFunc) Read([]byte) (int, error) { return 0, f() }
 
 func TestCacheIsUsedAndNotTrusted(t *testing.T) {
 	w := newWorld(t)

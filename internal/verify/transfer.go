@@ -93,27 +93,33 @@ func (t *transfer) release() {
 	}
 }
 
-// ready gives the number of bytes that may leave, whether it will not grow any more, and the
-// verdict; wait is closed when any of it changes.
-func (t *transfer) ready() (allowed int64, ended bool, err error, wait <-chan struct{}) {
+// progress is how far a transfer has come.
+type progress struct {
+	allowed int64           // bytes that may leave
+	ended   bool            // there will be no more
+	verdict error           // of a transfer that ended
+	changed <-chan struct{} // closed when any of it changes
+}
+
+func (t *transfer) progress() progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	allowed = t.written
+	p := progress{allowed: t.written, ended: t.ended, verdict: t.err, changed: t.changed}
 	if !t.ended || t.err != nil {
-		allowed = min(allowed, max(0, t.size-holdBack))
+		p.allowed = min(p.allowed, max(0, t.size-holdBack))
 	}
-	return allowed, t.ended, t.err, t.changed
+	return p
 }
 
 // wait blocks until the transfer has ended, and gives the verdict.
 func (t *transfer) wait(ctx context.Context) error {
 	for {
-		_, ended, err, changed := t.ready()
-		if ended {
-			return err
+		p := t.progress()
+		if p.ended {
+			return p.verdict
 		}
 		select {
-		case <-changed:
+		case <-p.changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -129,27 +135,27 @@ type stream struct {
 
 // Read gives the next bytes that may leave. It ends with io.EOF only after the whole file was
 // verified, and with the verdict if it was not.
-func (s *stream) Read(p []byte) (int, error) {
-	if len(p) == 0 {
+func (s *stream) Read(b []byte) (int, error) {
+	if len(b) == 0 {
 		return 0, nil
 	}
 	for {
-		allowed, ended, err, changed := s.t.ready()
+		p := s.t.progress()
 		switch {
-		case ended && err != nil:
-			return 0, err
-		case s.at < allowed:
-			n, err := s.t.file.ReadAt(p[:min(int64(len(p)), allowed-s.at)], s.at)
+		case p.ended && p.verdict != nil:
+			return 0, p.verdict
+		case s.at < p.allowed:
+			n, err := s.t.file.ReadAt(b[:min(int64(len(b)), p.allowed-s.at)], s.at)
 			s.at += int64(n)
 			if n > 0 {
 				return n, nil
 			}
 			return 0, err
-		case ended:
+		case p.ended:
 			return 0, io.EOF
 		}
 		select {
-		case <-changed:
+		case <-p.changed:
 		case <-s.ctx.Done():
 			return 0, s.ctx.Err()
 		}
