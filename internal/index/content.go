@@ -70,7 +70,7 @@ func (c *Content) fill(ctx context.Context, r io.Reader, limit int64) error {
 			return refuse(TooLarge, "the file is larger than %d bytes, the limit of this index", limit)
 		}
 		for _, h := range []hash.Hash{s2, m5, b2} {
-			h.Write(buf[:n]) //nolint:errcheck // a hash never fails
+			h.Write(buf[:n])
 		}
 		if n > 0 {
 			if _, err := c.staged.Write(buf[:n]); err != nil {

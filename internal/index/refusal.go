@@ -36,7 +36,7 @@ func (k Kind) String() string {
 
 // Refusal is everything that the user can mend, or has to be told to try again. An error of this
 // package that is no *Refusal is the index's own fault, and its text is for the log only.
-type Refusal struct {
+type Refusal struct { //nolint:errname // the word for what it is; an error only in passing
 	Kind Kind
 	// Message is one sentence that says what is wrong and what to do: printable ASCII, at most 200
 	// bytes, so that it can be the reason phrase of an HTTP response, which is all that some upload

@@ -102,8 +102,8 @@ type Ledger interface {
 
 	// Prune removes superseded metadata: versions of snapshot and timestamp that were superseded
 	// before pinners, and versions of every other role that were superseded before roles. It never
-	// removes the newest version of any role, nor any version of root. It removes at most max
-	// versions, oldest first, in one transaction, and returns how many; fewer than max means that
+	// removes the newest version of any role, nor any version of root. It removes at most limit
+	// versions, oldest first, in one transaction, and returns how many; fewer than limit means that
 	// nothing more is due. Safe to repeat; a failed call has removed nothing.
-	Prune(ctx context.Context, roles, pinners time.Time, max int) (int, error)
+	Prune(ctx context.Context, roles, pinners time.Time, limit int) (int, error)
 }

@@ -191,7 +191,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // being told to stop is not a failure
+			return nil
 		}
 		select {
 		case <-ctx.Done():

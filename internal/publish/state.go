@@ -67,7 +67,7 @@ func ledgerReader(ctx context.Context, l Ledger) reader {
 func checkPinned(set *trust.Set, roles []Role, head Head) error {
 	pinned := 0
 	for _, r := range roles {
-		want := r.Version
+		var want int64
 		switch r.Name {
 		case tuf.RoleRoot:
 			want = head.Root
