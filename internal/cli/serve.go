@@ -228,15 +228,19 @@ func (s *openedServer) settle(ctx context.Context) {
 	defer cancel()
 	look := time.NewTicker(settleLook)
 	defer look.Stop()
-	left, since := s.expired(ctx), time.Now()
-	for left > 0 && time.Since(since) < settleStall {
+	stall := time.NewTimer(settleStall)
+	defer stall.Stop()
+	for left := s.expired(ctx); left > 0; {
 		select {
 		case <-ctx.Done():
+			return
+		case <-stall.C:
 			return
 		case <-look.C:
 		}
 		if n := s.expired(ctx); n < left {
-			left, since = n, time.Now()
+			left = n
+			stall.Reset(settleStall)
 		}
 	}
 }

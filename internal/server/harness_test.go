@@ -111,6 +111,7 @@ func (blob) Close() error { return nil }
 type site struct {
 	url, host string
 	token     string
+	server    *server.Server
 	index     *index.Index
 	publisher *publish.Publisher
 	store     *store
@@ -139,15 +140,19 @@ type options struct {
 	limits   server.Limits
 	fileSize int64
 	queue    int
-	idle     bool // the publisher does not run
-	quiet    bool // no log
+	idle     bool             // the publisher does not run
+	quiet    bool             // no log
+	now      func() time.Time // nil: time.Now
 }
 
 func newSite(t testing.TB, o options) *site {
 	t.Helper()
+	if o.now == nil {
+		o.now = time.Now
+	}
 	l := ledger.NewMemory()
-	keys := publishtest.Create(t, l, publishtest.Options{Now: time.Now()})
-	config := publish.Config{Ledger: l, Signers: keys.Online(), Now: time.Now, Queue: o.queue}
+	keys := publishtest.Create(t, l, publishtest.Options{Now: o.now()})
+	config := publish.Config{Ledger: l, Signers: keys.Online(), Now: o.now, Queue: o.queue}
 	s := &site{store: &store{kept: map[[32]byte][]byte{}}, log: &lockedBuffer{}}
 	if o.idle {
 		p, err := publish.Open(t.Context(), config)
@@ -160,7 +165,7 @@ func newSite(t testing.TB, o options) *site {
 	}
 	var err error
 	s.index, err = index.New(index.Config{
-		Publisher: s.publisher, Files: s.store, Tokens: l, Limits: index.Limits{FileSize: o.fileSize}, Now: time.Now,
+		Publisher: s.publisher, Files: s.store, Tokens: l, Limits: index.Limits{FileSize: o.fileSize}, Now: o.now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -172,10 +177,11 @@ func newSite(t testing.TB, o options) *site {
 	if o.quiet {
 		log = slog.New(slog.DiscardHandler)
 	}
-	srv, err := server.New(server.Config{Index: s.index, Publisher: s.publisher, Limits: o.limits, Log: log})
+	srv, err := server.New(server.Config{Index: s.index, Publisher: s.publisher, Limits: o.limits, Now: o.now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.server = srv
 	s.serve(t, srv)
 	return s
 }

@@ -29,12 +29,12 @@ import (
 	"example.com/bailiwick/internal/publish"
 )
 
-// Config is what a server needs. All fields but Limits, Now and Log are required.
+// Config is what a server needs. All fields but Limits and Log are required.
 type Config struct {
 	Index     *index.Index
 	Publisher *publish.Publisher // the one of Index; it has to run for uploads to be answered
 	Limits    Limits             // zero fields: DefaultLimits
-	Now       func() time.Time   // the clock by which metadata expires; nil: time.Now
+	Now       func() time.Time   // the clock by which metadata expires
 	Log       *slog.Logger       // nil: discard. Debug: every request; Info: uploads; Warn: refusals; Error: our failures
 }
 
@@ -57,8 +57,8 @@ const cacheBytes = 64 << 20
 
 // New makes a server over a repository that exists.
 func New(c Config) (*Server, error) {
-	if c.Index == nil || c.Publisher == nil {
-		return nil, errors.New("a server needs an index and a publisher")
+	if c.Index == nil || c.Publisher == nil || c.Now == nil {
+		return nil, errors.New("a server needs an index, a publisher and a clock")
 	}
 	layout, err := policy.LayoutOf(c.Publisher.Current().Set().Targets())
 	if err != nil {
@@ -67,9 +67,6 @@ func New(c Config) (*Server, error) {
 	page, err := template.New("home").Parse(homeText)
 	if err != nil {
 		return nil, fmt.Errorf("reading the home page: %w", err)
-	}
-	if c.Now == nil {
-		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -154,7 +151,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.log.WarnContext(ctx, "requests were still in progress when the server stopped", "waited", s.limits.ShutdownTime)
 		_ = h.Close() // their clients see a broken connection; there is nothing else to do for them
 	}
-	_ = <-done // http.ErrServerClosed
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving HTTP on %s: %w", l.Addr(), err)
+	}
 	return nil
 }
 
@@ -193,7 +192,7 @@ func plain(w http.ResponseWriter, status int, text string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Length", fmt.Sprint(len(text)+1))
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintln(w, text) // a client that went away needs no answer
+	_, _ = fmt.Fprintln(w, text)
 }
 
 // notFound says what is not there; it may be there soon.
