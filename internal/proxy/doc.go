@@ -13,7 +13,7 @@
 //
 //   - a file or its METADATA: 403 with the sentence as reason phrase and in the body;
 //   - a page that cannot be built: 200 with a Content-Type that is no index page and holds the
-//     sentence, which pip prints (it hides every error status on pages);
+//     sentence, which pip prints (it hides every error status on pages); for uv, a 409;
 //   - the repository cannot be reached: 503 with Retry-After, so that installers try again;
 //   - not in the verified repository: 404.
 //

@@ -111,7 +111,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return // the installer left: there is nobody to answer
 	}
 	p := &problem.Problem{
-		Status: http.StatusForbidden, Message: program + e.Phrase(), Detail: strings.Join(e.Report(), "\n"),
+		Status: http.StatusForbidden, Message: program + e.Phrase(), Detail: detail(e),
 		Type: "tag:bailiwick:" + string(e.Class) + ":" + e.Code,
 	}
 	switch e.Class {
@@ -123,6 +123,15 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case verify.Refused, verify.Unusable:
 	}
 	problem.Write(w, r, p)
+}
+
+// detail is the report without its first line, which says again what the sentence says.
+func detail(e *verify.Error) string {
+	var lines []string
+	for _, line := range e.Report()[1:] {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // root would be the list of all projects, which nobody needs to install one and which would take every
@@ -212,11 +221,16 @@ func (h *handler) send(w http.ResponseWriter, r *http.Request, body []byte, cont
 }
 
 // noPage answers where there is no page to show. pip hides the text of every error status on a page,
-// but prints a Content-Type that it does not know.
+// but prints a Content-Type that it does not know. uv does the reverse; 401, 403 and 404 it takes for
+// "no such project here".
 func (h *handler) noPage(w http.ResponseWriter, r *http.Request, err error) {
 	var e *verify.Error
 	if !errors.As(err, &e) || e.Class == verify.NotFound || e.Class == verify.Unreachable {
 		refuse(w, r, err)
+		return
+	}
+	if strings.HasPrefix(r.Header.Get("User-Agent"), "uv/") {
+		fail(w, r, http.StatusConflict, e.Phrase(), detail(e))
 		return
 	}
 	sentence := problem.Phrase(program + e.Phrase())

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -57,8 +58,9 @@ func (s Scanner) Scan(tool Tool, args []string) []Finding {
 				w.file(name, file, "", 0)
 			}
 		}
-	case PDM, Pipenv, Poetry: // their sources are in project files; the guard stands behind those
+	case PDM, Pipenv, Poetry: // their sources are in project files
 	}
+	w.project()
 	return w.found
 }
 
@@ -153,6 +155,16 @@ var (
 	directReference = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\])?\s*@\s*(\S+)`)
 	remoteURL       = regexp.MustCompile(`(?i)^(?:(?:https?|ftps?|ssh|git|svn|hg|bzr|s3)(?:\+[a-z+]+)?|(?:git|svn|hg|bzr)\+[a-z+]+)://?|^git@`)
 )
+
+// withoutUser is a URL without credentials, for messages.
+func withoutUser(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "unreadable address"
+	}
+	u.User = nil
+	return u.String()
+}
 
 // isRemote: local paths and file: URLs are the user's own machine; everything with another scheme is not.
 func isRemote(s string) bool {

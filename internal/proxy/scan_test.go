@@ -140,6 +140,46 @@ func TestScanEnvironmentFiles(t *testing.T) {
 	}
 }
 
+func TestScanProjectFiles(t *testing.T) {
+	pyproject := `[project]
+name = "x"
+[[tool.uv.index]]
+name = "corp"
+url = "https://user:secret@corp.example.com/simple"
+[[tool.pdm.source]]
+name = "pypi"
+url = "https://pdm.example.com"
+[[tool.poetry.source]]
+name = "poet"
+url = "https://poetry.example.com"
+`
+	files := map[string]string{
+		"pyproject.toml": pyproject,
+		"uv.toml":        "index-url = 'https://uv.example.com'\n",
+		"Pipfile":        "[[source]]\nname = 'pypi'\nurl = 'https://pipenv.example.com'\n",
+	}
+	for command, want := range map[string]string{
+		"uv sync":        "tell pyproject.toml: corp (https://corp.example.com/simple)\ntell uv.toml: an index (https://uv.example.com)",
+		"pdm install":    "tell pyproject.toml: pypi (https://pdm.example.com)",
+		"poetry install": "tell pyproject.toml: poet (https://poetry.example.com)",
+		"pipenv install": "tell Pipfile: pypi (https://pipenv.example.com)",
+		"pip install x":  "",
+	} {
+		if got := scan(files, nil, command); got != want {
+			t.Errorf("%s\n got %s\nwant %s", command, got, want)
+		}
+	}
+	files["pyproject.toml"] = "[tool.uv]\nextra-index-url = [\"https://extra.example.com\"]\n"
+	delete(files, "uv.toml")
+	if got, want := scan(files, nil, "uv sync"), "tell pyproject.toml: an index (https://extra.example.com)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	files["pyproject.toml"] = "not [ toml"
+	if got := scan(files, nil, "uv sync"); got != "" {
+		t.Errorf("what cannot be read: %s", got)
+	}
+}
+
 // TestScanIsBounded: files that name each other without end do not keep it from ending.
 func TestScanIsBounded(t *testing.T) {
 	reads := 0

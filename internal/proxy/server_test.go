@@ -387,6 +387,7 @@ func TestRepositoryInTrouble(t *testing.T) {
 			t.Errorf("installers take %q for an index page", kind)
 		}
 	}
+	s.ask("GET", "/simple/other/", "User-Agent: uv/0.13.9").want(t, "409 bailiwick: https://pkgs.example.com cannot be used")
 	s.PublishTimestamp()
 	s.later(time.Second)
 	s.ask("GET", "/simple/other/").want(t, "200 ")
