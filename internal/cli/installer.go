@@ -211,7 +211,7 @@ func (in *installer) open(p *pinned, opts engineOptions) (_ *opened, err error) 
 		return nil, exit(exitUnusable, fmt.Errorf("the pinned root %s cannot be used: %w", p.index.Root, err))
 	}
 	config := verify.Config{
-		Client: c, Fetcher: fetcher, Source: redactURL(p.index.URL), Refresh: opts.refresh, Remember: opts.remember, Now: in.env.Now,
+		Client: c, Fetcher: fetcher, Source: redactURL(p.index.URL), State: filepath.Join(p.state, "metadata"), Refresh: opts.refresh, Remember: opts.remember, Now: in.env.Now,
 		OnVerdict: func(v verify.Verdict) {
 			p.note(v)
 			if opts.onVerdict != nil {

@@ -26,7 +26,9 @@ func newTrust(env *Env) *cobra.Command {
 		Use:   "trust",
 		Short: "say which index to trust, by its root",
 		Long: "Trust begins with one hash: that of the root metadata which the index's operators publish. It is pinned\n" +
-			"here, in your configuration, or in a " + projectConfigName + " that travels with your project and takes precedence.",
+			"here, in your configuration, or in a " + projectConfigName + " that travels with your project and takes precedence:\n\n" +
+			"  [[index]]\n  url  = \"https://pkgs.example.com\"\n  root = \"sha256:8f41…d2\"\n\n" +
+			"Where several indexes are trusted, the one added last is used, or the one that BAILIWICK_INDEX names by its URL.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -21,6 +21,8 @@ type Config struct {
 	Cache   Cache          // nil: files are not kept, and ranges not served
 	// Source is the base URL of the repository for messages. Credentials in it are left out.
 	Source string
+	// State is where the client's state is kept, for messages. May be empty.
+	State string
 	// Refresh is how long one snapshot serves. Zero: for the life of the engine, which is right for
 	// one install. Negative: refused.
 	Refresh time.Duration
@@ -46,6 +48,7 @@ type Engine struct {
 	fetcher   client.Fetcher
 	cache     Cache
 	source    string
+	state     string
 	refresh   time.Duration
 	remember  time.Duration
 	now       func() time.Time
@@ -91,7 +94,7 @@ func New(c Config) (*Engine, error) {
 		c.Transfers = defaultTransfers
 	}
 	return &Engine{
-		client: c.Client, fetcher: c.Fetcher, cache: c.Cache, source: withoutCredentials(c.Source),
+		client: c.Client, fetcher: c.Fetcher, cache: c.Cache, source: withoutCredentials(c.Source), state: c.State,
 		refresh: c.Refresh, remember: c.Remember, now: c.Now, onVerdict: c.OnVerdict,
 		slots:  make(chan struct{}, c.Transfers),
 		hashed: make(map[[sha256.Size]byte]bool), refused: make(map[string]refusal),

@@ -147,7 +147,8 @@ func (e *Error) advice() (meaning, next string) {
 	case Unusable:
 		switch e.Code {
 		case CodeState:
-			return "The local trust state could not be used, so nothing could be verified.", "see to the folder named above, then run the command again"
+			return "The local trust state could not be used, so nothing could be verified.",
+				"see to that folder; to remove it is to start again from the pinned root, which forgets what was seen since"
 		case string(trust.Expired):
 			return "Expired is not attacked: most often the index stopped renewing its metadata, or this machine's clock is wrong.",
 				"check the clock here, then ask the operators of " + e.Source + " to renew it"
@@ -255,7 +256,7 @@ func (e *Engine) classify(subject string, err error) error {
 	case errors.As(err, &network):
 		return e.newError(&Error{Class: Unreachable, Code: CodeNetwork, Subject: subject, Cause: networkCause(network), Detail: network.Error(), Err: err})
 	case errors.As(err, &state), errors.As(err, &locked):
-		return e.newError(&Error{Class: Unusable, Code: CodeState, Subject: subject, Cause: err.Error(), Err: err})
+		return e.newError(&Error{Class: Unusable, Code: CodeState, Subject: subject, Cause: err.Error(), Detail: prefixed("it is kept in ", e.state), Err: err})
 	case errors.As(err, &refused):
 		return e.newError(&Error{
 			Class: classOf(subject, refused.Code), Code: string(refused.Code), Subject: subject, Role: refused.Role, Version: refused.Version,

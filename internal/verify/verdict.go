@@ -42,8 +42,12 @@ func (e *Engine) record(v Verdict) {
 	}
 	v.Time = e.now().UTC()
 	e.mu.Lock()
-	known := e.recorded[key] || len(e.verdicts) >= maxVerdicts
+	known := e.recorded[key]
 	if !known {
+		if len(e.verdicts) >= maxVerdicts { // a proxy that runs for months: forget the oldest half
+			e.verdicts = slices.Clone(e.verdicts[maxVerdicts/2:])
+			clear(e.recorded)
+		}
 		e.recorded[key] = true
 		e.verdicts = append(e.verdicts, v)
 	}

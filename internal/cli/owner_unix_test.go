@@ -1,0 +1,59 @@
+//go:build unix
+
+package cli_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/bailiwick/internal/cli"
+)
+
+// TestForeignConfiguration: what somebody else left in a folder above does not decide whom to trust.
+func TestForeignConfiguration(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can give files to other users")
+	}
+	shared := t.TempDir()
+	working := filepath.Join(shared, "work")
+	config := filepath.Join(shared, "bailiwick.toml")
+	if err := os.Mkdir(working, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "[[index]]\nurl = \"https://evil.example.com\"\nroot = \"sha256:" + strings.Repeat("0", 64) + "\"\n"
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const other, third = 12345, 12346
+	tests := []struct {
+		name               string
+		config, workingDir int
+		refused            bool
+	}{
+		{"the user's own", 0, 0, false},
+		{"another user's, above the user's folder", other, 0, true},
+		{"another user's, above a third one's", other, third, true},
+		{"the repository of another user", other, other, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.Chown(config, tt.config, -1); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(working, tt.workingDir, -1); err != nil {
+				t.Fatal(err)
+			}
+			t.Chdir(working)
+			var stdout, stderr bytes.Buffer
+			env := cli.OSEnv()
+			env.Stdout, env.Stderr = &stdout, &stderr
+			code := cli.Main(t.Context(), []string{"trust", "list"}, env)
+			if refused := strings.Contains(stderr.String(), "belongs to another user (12345)"); refused != tt.refused || (code != 0) != tt.refused {
+				t.Errorf("code %d, refused %v, want %v\n%s%s", code, refused, tt.refused, &stdout, &stderr)
+			}
+		})
+	}
+}
