@@ -60,8 +60,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 			_, _ = io.WriteString(w, "half an ans")
 			_ = http.NewResponseController(w).Flush()
 		}
-		var nothing map[string]int
-		nothing["x"]++
+		panic("a defect")
 	})))
 	defer l.Close()
 	s.url = l.URL
