@@ -362,6 +362,34 @@ func TestStoredRoots(t *testing.T) {
 			refresh(t, open(t, r, s))
 		})
 	}
+	t.Run("healing repeats no rotation, and does not step back", func(t *testing.T) {
+		r := testrepo.New(t, testrepo.Options{})
+		r.Top["timestamp"] = testrepo.One("timestamp2")
+		r.PublishRoot()
+		r.PublishRoot()
+		r.Publish()
+		s := &journal{Store: client.NewMemory()}
+		refresh(t, open(t, r, s))
+		if err := s.Store.Remove("roots/2.root.json"); err != nil {
+			t.Fatal(err)
+		}
+		s.entries = nil
+		r.Break("3.root.json", testrepo.Fault{Err: &client.NetworkError{URL: "x", Err: errors.New("no route")}})
+		if err := s.Store.Remove("roots/3.root.json"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open(t, r, s).Refresh(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		if diff := cmp.Diff([]string{"save roots/2.root.json"}, s.changes()); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
+		}
+		r.Break("3.root.json", testrepo.Fault{})
+		refresh(t, open(t, r, s))
+		if diff := cmp.Diff([]string{"save roots/2.root.json", "save roots/3.root.json"}, s.changes()); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
+		}
+	})
 	t.Run("damaged root.json stops, and says what to do", func(t *testing.T) {
 		r, s := setup(t)
 		if err := s.Save("root.json", []byte("{")); err != nil {

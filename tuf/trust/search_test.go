@@ -455,14 +455,22 @@ func TestSuccessorsShareVerifiedRoles(t *testing.T) {
 	if got := find("django"); got != want {
 		t.Errorf("loaded %q, want %q", got, want)
 	}
-	// Out of the cache, expiry still counts.
-	r.Advance(2 * 365 * 24 * time.Hour)
-	r.PublishRoot()
-	r.Touch("targets", "claimed")
+}
+
+func TestCachedRolesStillExpire(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	r.Delegate("targets", testrepo.Delegation{Name: "a", Paths: []string{"*"}})
+	r.AddTarget("a", "name", []byte("x"))
+	r.Life["a"] = time.Hour
 	r.Publish()
+	set := fresh(t, r)
+	if _, err := set.Find("name", loader(t, r, set)); err != nil {
+		t.Fatal(err)
+	}
+	r.Advance(2 * time.Hour)
 	set = next(t, r, set)
-	_, err := set.Find(tuf.TargetPath(testrepo.ProjectPath("flask", "f")), loader(t, r, set))
-	refused(t, err, trust.Expired, tuf.RoleName("claimed-"+testrepo.Bin("flask")), "5.6.5")
+	_, err := set.Find("name", loader(t, r, set))
+	refused(t, err, trust.Expired, "a", "5.6.5")
 }
 
 func TestCacheIsHeldAgainstListedHashes(t *testing.T) {
@@ -621,9 +629,10 @@ func TestListPartlyTerminating(t *testing.T) {
 	r := graph(t, arrow{"targets", "a", true, "d/*.whl"}, arrow{"targets", "b", false, "d/*"})
 	for _, role := range []string{"a", "b"} {
 		r.AddTarget(role, "d/1.whl", []byte("from "+role))
-		r.AddTarget(role, "d/2.zip", []byte("from "+role))
 	}
-	r.AddTarget("b", "d/3.whl", []byte("x"))
+	r.AddTarget("a", "d/4.zip", []byte("not a's to list"))
+	r.AddTarget("b", "d/2.zip", []byte("from b"))
+	r.AddTarget("b", "d/3.whl", []byte("not b's to list"))
 	r.Publish()
 	set := fresh(t, r)
 	found, err := set.List("d", loader(t, r, set))

@@ -658,6 +658,19 @@ func TestStoredSnapshotMustHaveTheListedHash(t *testing.T) {
 	}
 }
 
+// Likewise stored targets.
+func TestStoredTargetsMustHaveTheListedHash(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{Hashes: true})
+	set := fresh(t, r)
+	r.Versions["targets"]--
+	r.AddTarget("targets", "name", []byte("x"))
+	r.Publish()
+	set = next(t, r, set)
+	if _, err := set.Find("name", nil); err != nil {
+		t.Errorf("the listed one was not taken: %v", err)
+	}
+}
+
 // 5.5.4, 5.6.4
 func TestMixAndMatch(t *testing.T) {
 	for role, step := range map[string]string{"snapshot": "5.5.4", "targets": "5.6.4", "delegated": "5.6.4"} {
