@@ -187,8 +187,8 @@ func (u *update) storedChain(r *trust.RootStage) error {
 		if err != nil || data == nil {
 			return err
 		}
-		if r.Stored(data) != nil {
-			return nil
+		if damaged := r.Stored(data); damaged != nil {
+			return nil //nolint:nilerr // the repository gives it again
 		}
 	}
 }

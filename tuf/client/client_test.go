@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/bailiwick/internal/testrepo"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/client"
 	"example.com/bailiwick/tuf/trust"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestRequests(t *testing.T) {

@@ -11,33 +11,33 @@ import (
 func (f *Folder) Break(kind string, n int) error {
 	broken := errors.New("no space left on device")
 	ok := func() bool { n--; return n >= 0 }
-	real := realOps()
+	ops := realOps()
 	switch kind {
 	case "write":
 		f.ops.write = func(file *os.File, data []byte) error {
 			if ok() {
-				return real.write(file, data)
+				return ops.write(file, data)
 			}
-			return errors.Join(broken, real.write(file, data[:len(data)/2]))
+			return errors.Join(broken, ops.write(file, data[:len(data)/2]))
 		}
 	case "sync":
 		f.ops.sync = func(file *os.File) error {
 			if ok() {
-				return real.sync(file)
+				return ops.sync(file)
 			}
 			return broken
 		}
 	case "rename":
 		f.ops.rename = func(dir *os.Root, from, to string) error {
 			if ok() {
-				return real.rename(dir, from, to)
+				return ops.rename(dir, from, to)
 			}
 			return broken
 		}
 	case "syncDir":
 		f.ops.syncDir = func(dir *os.Root) error {
 			if ok() {
-				return real.syncDir(dir)
+				return ops.syncDir(dir)
 			}
 			return broken
 		}

@@ -130,8 +130,8 @@ func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (d
 		if err != nil {
 			return err
 		}
-		defer func() { _ = body.Close() }() // everything needed was read
-		data, err = io.ReadAll(io.LimitReader(body, limit+1))
+		defer func() { _ = body.Close() }()                   // everything needed was read
+		data, err = io.ReadAll(io.LimitReader(body, limit+1)) //nolint:forbidigo // bounded, and the length is looked at
 		if err == nil && int64(len(data)) > limit {
 			return fmt.Errorf("%s: more than %d bytes: %w", name, limit, ErrTooLarge)
 		}
@@ -287,7 +287,7 @@ func (b *body) Read(p []byte) (int, error) {
 	watch := time.AfterFunc(b.idle, func() { b.cancel(errIdle) })
 	n, err := b.body.Read(p)
 	watch.Stop()
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns io.EOF itself
+	if err != nil && err != io.EOF {
 		err = &NetworkError{URL: b.url, Err: b.cause(err)}
 	}
 	return n, err

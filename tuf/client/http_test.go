@@ -261,14 +261,14 @@ func virtual(t *testing.T, answer transport, c client.HTTPConfig) *client.HTTPFe
 
 // drip is a body that gives a byte after each pause, for as long as its context.
 type drip struct {
-	ctx   context.Context
+	done  <-chan struct{}
 	pause time.Duration
 }
 
 func (d drip) Read(p []byte) (int, error) {
 	select {
-	case <-d.ctx.Done():
-		return 0, d.ctx.Err()
+	case <-d.done:
+		return 0, context.Canceled
 	case <-time.After(d.pause):
 		p[0] = 'x'
 		return 1, nil
@@ -287,10 +287,10 @@ func TestHTTPDeadlines(t *testing.T) {
 			return nil, req.Context().Err()
 		}, 7 * time.Second},
 		"the body stalls": {func(req *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Body: drip{req.Context(), time.Hour}}, nil
+			return &http.Response{StatusCode: http.StatusOK, Body: drip{req.Context().Done(), time.Hour}}, nil
 		}, 11 * time.Second},
 		"the body drips": {func(req *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Body: drip{req.Context(), 10 * time.Second}}, nil
+			return &http.Response{StatusCode: http.StatusOK, Body: drip{req.Context().Done(), 10 * time.Second}}, nil
 		}, 60 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -337,7 +337,7 @@ func TestHTTPDeadlines(t *testing.T) {
 func TestHTTPSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := virtual(t, func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("0123456789"))}, nil
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("0123456789"))}, nil
 		}, client.HTTPConfig{Idle: time.Second})
 		body, err := f.Target(t.Context(), "x", 0)
 		if err != nil {
@@ -397,9 +397,9 @@ func TestHTTPRetries(t *testing.T) {
 			requests := 0
 			f := virtual(t, func(*http.Request) (*http.Response, error) {
 				if requests++; requests < 3 {
-					return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
+					return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
 				}
-				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("x"))}, nil
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("x"))}, nil
 			}, client.HTTPConfig{})
 			if data, err := f.Metadata(t.Context(), "x", 10); err != nil || string(data) != "x" {
 				t.Errorf("%q, %v", data, err)
@@ -422,7 +422,7 @@ func TestHTTPRetries(t *testing.T) {
 func TestHTTPWrongRange(t *testing.T) {
 	f := virtual(t, func(*http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Range": {"bytes 3-9/10"}}
-		return &http.Response{StatusCode: 206, Header: h, Body: io.NopCloser(strings.NewReader("3456789"))}, nil
+		return &http.Response{StatusCode: http.StatusPartialContent, Header: h, Body: io.NopCloser(strings.NewReader("3456789"))}, nil
 	}, client.HTTPConfig{})
 	var network *client.NetworkError
 	if _, err := f.Target(t.Context(), "x", 5); !errors.As(err, &network) {

@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/bailiwick/internal/testrepo"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 	"example.com/bailiwick/tuf/trust"
-	"github.com/google/go-cmp/cmp"
 )
 
 // arrow is a delegation of a graph.
