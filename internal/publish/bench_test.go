@@ -3,6 +3,7 @@ package publish_test
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,65 +45,66 @@ func release(b *testing.B, project int, version int64) publish.File {
 	return f
 }
 
-func ledgers(b *testing.B) map[string]func(b *testing.B) publish.Ledger {
+func inMemory(*testing.B) publish.Ledger { return ledger.NewMemory() }
+
+func inSQLite(b *testing.B) publish.Ledger {
+	l, err := ledger.CreateSQLite(b.Context(), filepath.Join(b.TempDir(), "ledger.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return l
+}
+
+// scenarios runs a benchmark on each kind of ledger and size of index.
+func scenarios(b *testing.B, run func(b *testing.B, p *publish.Publisher, projects int)) {
 	b.Helper()
-	return map[string]func(b *testing.B) publish.Ledger{
-		"memory": func(*testing.B) publish.Ledger { return ledger.NewMemory() },
-		"sqlite": func(b *testing.B) publish.Ledger {
-			l, err := ledger.CreateSQLite(b.Context(), filepath.Join(b.TempDir(), "ledger.db"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() {
-				if err := l.Close(); err != nil {
-					b.Error(err)
-				}
+	for _, l := range []struct {
+		name string
+		open func(*testing.B) publish.Ledger
+	}{{"memory", inMemory}, {"sqlite", inSQLite}} {
+		for _, projects := range []int{1_000, 10_000} {
+			b.Run(fmt.Sprintf("%s/projects=%d", l.name, projects), func(b *testing.B) {
+				run(b, filled(b, l.open(b), projects), projects)
 			})
-			return l
-		},
+		}
 	}
 }
 
 // BenchmarkOne is the time from one upload to its visibility, nobody else uploading.
 func BenchmarkOne(b *testing.B) {
-	for name, open := range ledgers(b) {
-		for _, projects := range []int{1_000, 10_000} {
-			b.Run(fmt.Sprintf("%s/projects=%d", name, projects), func(b *testing.B) {
-				p := filled(b, open(b), projects)
-				var n int64
-				for b.Loop() {
-					n++
-					if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, int(n)%projects, n)}); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
+	scenarios(b, func(b *testing.B, p *publish.Publisher, projects int) {
+		var n int64
+		for b.Loop() {
+			n++
+			if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, int(n)%projects, n)}); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
 }
 
 // BenchmarkMany is what 32 uploaders at once get through.
 func BenchmarkMany(b *testing.B) {
-	for name, open := range ledgers(b) {
-		for _, projects := range []int{1_000, 10_000} {
-			b.Run(fmt.Sprintf("%s/projects=%d", name, projects), func(b *testing.B) {
-				p := filled(b, open(b), projects)
-				var n atomic.Int64
-				before := p.Current().Number()
-				b.SetParallelism(16) // goroutines per processor; two processors
-				b.ResetTimer()
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						i := n.Add(1)
-						if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, int(i)%projects, i)}); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
-				b.ReportMetric(float64(b.N)/float64(p.Current().Number()-before), "files/publication")
-			})
-		}
-	}
+	scenarios(b, func(b *testing.B, p *publish.Publisher, projects int) {
+		var n atomic.Int64
+		before := p.Current().Number()
+		b.SetParallelism(32 / runtime.GOMAXPROCS(0))
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				i := n.Add(1)
+				if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, int(i)%projects, i)}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
+		b.ReportMetric(float64(b.N)/float64(p.Current().Number()-before), "files/publication")
+	})
 }

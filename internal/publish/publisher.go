@@ -150,8 +150,10 @@ func (p *Publisher) Current() *View { return p.view.Load() }
 // Publish hands over a change and waits until every client can see it, or until it is refused. If
 // ctx ends first, the change may still be published: asking again is safe, because publishing the
 // same change twice is success. Errors: ErrBusy, ErrClosed, ErrClockBack, ErrVerification, those of
-// the change (ErrFileExists, ErrSdistExists, ErrNoFile, ErrNotRegistry, ErrTooManyFiles), and
-// whatever the ledger says; in every case nothing of the change was published.
+// the change (ErrInvalid, ErrFileExists, ErrSdistExists, ErrNoFile, ErrNotRegistry, ErrExpired,
+// ErrTooManyFiles, policy.ErrCustom), and whatever the ledger says. Nothing of the change was
+// published then, unless the ledger can not be asked any more how its last commit ended; asking
+// again is safe after every error.
 func (p *Publisher) Publish(ctx context.Context, c Change) (Receipt, error) {
 	if err := c.check(); err != nil {
 		return Receipt{}, err
