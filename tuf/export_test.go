@@ -2,3 +2,6 @@ package tuf
 
 // UnverifiedValue gives tests the value of a file that nobody signed.
 func UnverifiedValue[T any](u *Unverified[T]) *T { return u.value }
+
+// DecodeHex shows decodeHex to tests.
+func DecodeHex(dst, text []byte) bool { return decodeHex(dst, text) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -44,7 +45,7 @@ func (h Hashes) SHA512() ([sha512.Size]byte, bool) { return h.sha512, h.has512 }
 func (h Hashes) Unknown() bool { return h.unknown }
 
 // IsZero reports whether metadata lists no hash at all, known or not.
-func (h Hashes) IsZero() bool { return h == Hashes{} }
+func (h Hashes) IsZero() bool { return !h.has256 && !h.has512 && !h.unknown }
 
 // Check returns nil if data has all listed hashes. It returns ErrHash if one differs,
 // and an error that matches ErrUnsupported if none is listed or if one is of an
@@ -148,16 +149,26 @@ var hexValue = func() (t [256]byte) {
 	return t
 }()
 
-// decodeHex decodes exactly len(dst) bytes of lower-case hex.
+// decodeHex decodes exactly len(dst) bytes, a multiple of four, of lower-case hex. It
+// decodes eight digits at a time: nearly all of large metadata is digests.
 func decodeHex(dst, text []byte) bool {
 	if len(text) != 2*len(dst) {
 		return false
 	}
-	var bad byte
-	for i := range dst {
-		high, low := hexValue[text[2*i]], hexValue[text[2*i+1]]
-		bad |= high | low
-		dst[i] = high<<4 | low&0x0f
+	const ones = 0x0101010101010101
+	var bad uint64
+	for len(dst) >= 4 && len(text) >= 8 {
+		v := binary.LittleEndian.Uint64(text)
+		// The value of a digit is its low half, and nine more for a letter.
+		n := v&(ones*0x0f) + 9*(v>>6&ones)
+		// Nothing but a digit has a value below sixteen and comes out the same when that is
+		// written again. No byte of n exceeds 0x18, so none spills over into the next.
+		bad |= n & (ones * 0xf0)
+		bad |= v ^ (n + ones*'0' + ('a'-10-'0')*((n+ones*6)>>4&ones))
+		n = (n<<4 | n>>8) & 0x00ff00ff00ff00ff
+		n = (n | n>>8) & 0x0000ffff0000ffff
+		binary.LittleEndian.PutUint32(dst, uint32(n|n>>16))
+		dst, text = dst[4:], text[8:]
 	}
-	return bad < 0x10
+	return bad == 0
 }

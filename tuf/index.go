@@ -23,8 +23,8 @@ type index struct {
 type entry struct{ name, nameEnd, value, valueEnd uint32 }
 
 // index reads an object and remembers its members. The function check says what is
-// wrong with a name, value reads a value.
-func (p *parser) index(most int, what, field string, check func([]byte) string, value func()) index {
+// wrong with a name, which may have been written with escapes; value reads a value.
+func (p *parser) index(most int, what, field string, check func(name []byte, escaped bool) string, value func()) index {
 	x := index{data: p.doc.data}
 	m := p.Object()
 	for p.Next(&m) {
@@ -33,7 +33,7 @@ func (p *parser) index(most int, what, field string, check func([]byte) string, 
 			return x
 		}
 		start, end, escaped := p.NameAt()
-		if reason := check(m.Name()); reason != "" {
+		if reason := check(m.Name(), escaped); reason != "" {
 			p.Fail(start, fmt.Sprintf("the name %.60q: %s", m.Name(), reason))
 			return x
 		}

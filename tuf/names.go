@@ -85,7 +85,7 @@ type TargetPath string
 
 // ParseTargetPath checks a target path. Its error matches ErrName.
 func ParseTargetPath(s string) (TargetPath, error) {
-	reason := targetPathProblem([]byte(s))
+	reason := targetPathProblem([]byte(s), true)
 	if reason == "" && !utf8.ValidString(s) {
 		reason = "not UTF-8"
 	}
@@ -95,18 +95,25 @@ func ParseTargetPath(s string) (TargetPath, error) {
 	return TargetPath(s), nil
 }
 
-// targetPathProblem says why a path is refused. It does not look at its UTF-8.
-func targetPathProblem(s []byte) string {
+// targetPathProblem says why a path is refused. It does not look at its UTF-8. What a
+// parser found between quotes without an escape has no backslash and no control
+// character but one; it need not be asked for them.
+func targetPathProblem(s []byte, escaped bool) string {
 	if len(s) > MaxTargetPath {
 		return fmt.Sprintf("longer than %d bytes", MaxTargetPath)
 	}
-	for _, c := range s {
-		if c < 0x20 || c == 0x7f {
-			return "it has a control character"
+	if escaped {
+		for _, c := range s {
+			if c < 0x20 {
+				return "it has a control character"
+			}
+			if c == '\\' {
+				return "it has a backslash"
+			}
 		}
-		if c == '\\' {
-			return "it has a backslash"
-		}
+	}
+	if bytes.IndexByte(s, 0x7f) >= 0 {
+		return "it has a control character"
 	}
 	for rest := s; ; {
 		slash := bytes.IndexByte(rest, '/')

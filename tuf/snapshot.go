@@ -138,7 +138,7 @@ func (p *parser) snapshot() *Snapshot {
 		if string(name) != "meta" {
 			return false
 		}
-		s.index = p.index(p.limits.SnapshotRoles, "roles", "SnapshotRoles", func(name []byte) string {
+		s.index = p.index(p.limits.SnapshotRoles, "roles", "SnapshotRoles", func(name []byte, _ bool) string {
 			if len(name) < len(metaSuffix) || string(name[len(name)-len(metaSuffix):]) != metaSuffix {
 				return "it does not end in .json"
 			}

@@ -2,6 +2,7 @@ package cjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strconv"
 )
@@ -63,13 +64,24 @@ func (c *canonicalizer) value() {
 		}
 		c.out = append(c.out, ']')
 	case String:
-		c.out = AppendString(c.out, c.Bytes())
+		m := c.Mark()
+		content := c.Bytes()
+		c.text(m, content)
 	case Number, Bool, Null, Invalid:
 		m := c.Mark()
 		c.Skip()
 		raw, _ := c.Since(m)
 		c.out = append(c.out, raw...)
 	}
+}
+
+// text writes the string that was read since m: as it is if that is canonical, as most are.
+func (c *canonicalizer) text(m Mark, content []byte) {
+	if raw, canonical := c.Since(m); canonical {
+		c.out = append(c.out, raw...)
+		return
+	}
+	c.out = AppendString(c.out, content)
 }
 
 func (c *canonicalizer) object() {
@@ -81,7 +93,11 @@ func (c *canonicalizer) object() {
 			c.out = append(c.out, ',')
 		}
 		s := segment{start: len(c.out)}
-		c.out = AppendString(c.out, m.Name())
+		if c.last.escaped() {
+			c.out = AppendString(c.out, m.Name())
+		} else {
+			c.out = append(append(append(c.out, '"'), m.Name()...), '"')
+		}
 		s.colon = len(c.out)
 		c.out = append(c.out, ':')
 		c.value()
@@ -164,15 +180,26 @@ func AppendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10
 // characters occur in canonical form only inside strings.
 func AppendWire(dst, canonical []byte) []byte {
 	start := 0
-	for i, c := range canonical {
-		if c >= 0x20 {
+	for i := 0; i < len(canonical); {
+		if n := len(canonical) - i; n >= 8 && !hasControl(binary.LittleEndian.Uint64(canonical[i:])) {
+			i += 8
 			continue
 		}
-		dst = append(dst, canonical[start:i]...)
-		dst = appendControl(dst, c)
-		start = i + 1
+		for end := min(i+8, len(canonical)); i < end; i++ {
+			if c := canonical[i]; c < 0x20 {
+				dst = append(dst, canonical[start:i]...)
+				dst = appendControl(dst, c)
+				start = i + 1
+			}
+		}
 	}
 	return append(dst, canonical[start:]...)
+}
+
+// hasControl reports whether one of the eight bytes of v is a control character.
+func hasControl(v uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	return (v-ones*0x20)&^v&highs != 0
 }
 
 // appendControl writes a control character with the short escape if JSON has one.

@@ -82,10 +82,11 @@ type Reader struct {
 	maxDepth int
 	// departures counts the places where the bytes passed so far are not canonical.
 	departures int
-	// names holds the member names of the objects that are open, the outermost
-	// object's first.
+	// last is the member name that was read last.
+	last name
+	// names holds the member names of the open objects whose members are not in order, the
+	// outermost object's first. Names in order can not repeat, and are not kept.
 	names []name
-	room  [8]name // where names begins, so that small values need no memory of their own
 	err   *SyntaxError
 }
 
@@ -105,7 +106,6 @@ func New(data []byte, maxDepth int) *Reader {
 		maxDepth = MaxDepth
 	}
 	r := &Reader{maxDepth: maxDepth}
-	r.names = r.room[:0]
 	r.Reset(data)
 	return r
 }
@@ -113,7 +113,7 @@ func New(data []byte, maxDepth int) *Reader {
 // Reset makes r read data from its beginning, as if it were new, with the same bound.
 func (r *Reader) Reset(data []byte) {
 	r.data, r.pos, r.depth, r.departures = data, 0, 0, 0
-	r.names, r.err = r.names[:0], nil
+	r.last, r.names, r.err = name{}, r.names[:0], nil
 	if len(data) > MaxBytes {
 		r.Fail(0, fmt.Sprintf("%d bytes, at most %d can be read", len(data), MaxBytes))
 	}
@@ -234,10 +234,12 @@ func (r *Reader) unexpected(want string) {
 
 // Members is an object that is being read.
 type Members struct {
-	base    int // index of its first name in Reader.names
+	begin   int // offset of what follows its opening brace
 	started bool
-	// disordered is set once a name does not sort after the one before it.
+	// disordered is set once a name does not sort after the one before it. From then
+	// on the names of this object are in Reader.names, from base on.
 	disordered bool
+	base       int
 	name       []byte
 }
 
@@ -253,22 +255,19 @@ func (r *Reader) Object() Members {
 	r.space()
 	if r.peek() != '{' {
 		r.unexpected("an object")
-		return Members{base: len(r.names)}
+		return Members{}
 	}
-	if !r.descend() {
-		return Members{base: len(r.names)}
-	}
-	return Members{base: len(r.names)}
+	r.descend()
+	return Members{begin: r.pos}
 }
 
 // descend passes over an opening bracket.
-func (r *Reader) descend() bool {
+func (r *Reader) descend() {
 	if r.depth++; r.depth > r.maxDepth {
 		r.Fail(r.pos, fmt.Sprintf("nested deeper than %d levels", r.maxDepth))
-		return false
+		return
 	}
 	r.pos++
-	return true
 }
 
 // Next reads the name of the next member of m and stops before its value, which
@@ -291,7 +290,6 @@ func (r *Reader) Next(m *Members) bool {
 		r.space()
 		c = r.peek()
 	}
-	m.started = true
 	if c != '"' {
 		r.unexpected("the name of a member")
 		return false
@@ -301,7 +299,6 @@ func (r *Reader) Next(m *Members) bool {
 		return false
 	}
 	r.order(m, n)
-	r.names = append(r.names, n)
 	r.space()
 	if r.peek() != ':' {
 		r.unexpected("a colon")
@@ -317,26 +314,83 @@ func (r *Reader) order(m *Members, n name) {
 	if n.escaped() {
 		content = Unescape(content)
 	}
-	if len(r.names) > m.base && !m.disordered {
-		// Strictly rising names can not repeat; m.name is the name before.
-		if bytes.Compare(m.name, content) >= 0 {
-			m.disordered = true
-			r.departures++
-		}
+	// Strictly rising names can not repeat; m.name is the name before.
+	if m.started && !m.disordered && bytes.Compare(m.name, content) >= 0 {
+		m.disordered, m.base = true, len(r.names)
+		r.departures++
+		r.recall(m.begin, n)
 	}
-	m.name = content
+	if m.disordered {
+		r.names = append(r.names, n)
+	}
+	m.started, m.name, r.last = true, content, n
 }
 
+// recall lists the names of an object that were read before the name until, and not kept.
+// Only names between them and their values are passed over, each once.
+func (r *Reader) recall(begin int, until name) {
+	again := Reader{data: r.data, pos: begin, maxDepth: r.maxDepth}
+	for again.pos < int(until.start)-1 {
+		again.space()
+		if again.peek() == ',' {
+			again.pos++
+			again.space()
+		}
+		if again.pos >= int(until.start)-1 {
+			return
+		}
+		n, ok := again.text()
+		if !ok {
+			return // can not happen: it was read before
+		}
+		r.names = append(r.names, n)
+		again.space()
+		again.pos++ // the colon
+		again.pass()
+	}
+}
+
+// pass passes over a value that was read before, without checking it again.
+func (r *Reader) pass() {
+	for depth := 0; r.pos < len(r.data); {
+		r.space()
+		switch r.peek() {
+		case '"':
+			r.text()
+		case '{', '[':
+			depth++
+			r.pos++
+		case '}', ']':
+			depth--
+			r.pos++
+		case ',', ':':
+			r.pos++
+			continue
+		default:
+			for r.pos++; r.pos < len(r.data) && !isEnd(r.data[r.pos]); {
+				r.pos++
+			}
+		}
+		if depth <= 0 {
+			return
+		}
+	}
+}
+
+// isEnd reports whether c ends a number or a word.
+func isEnd(c byte) bool { return c <= ' ' || c == ',' || c == '}' || c == ']' }
+
 // closeObject ends the object m. Names that were not in order are sorted to see
-// whether one repeats: that costs no memory of its own and can not be made slow.
+// whether one repeats: that can not be made slow.
 func (r *Reader) closeObject(m *Members) {
 	r.pos++
 	r.depth--
-	if m.disordered {
-		if at, name := r.repeated(r.names[m.base:]); at >= 0 {
-			r.Fail(at, fmt.Sprintf("the member %.40q is given twice", name))
-			return
-		}
+	if !m.disordered {
+		return
+	}
+	if at, name := r.repeated(r.names[m.base:]); at >= 0 {
+		r.Fail(at, fmt.Sprintf("the member %.40q is given twice", name))
+		return
 	}
 	r.names = r.names[:m.base]
 }
@@ -446,9 +500,5 @@ func (r *Reader) skip(foreign bool) {
 // NameAt returns where the content of the name lies that Next read last, and whether
 // it has escapes. It may be called until the value is read.
 func (r *Reader) NameAt() (start, end int, escaped bool) {
-	if len(r.names) == 0 {
-		return 0, 0, false
-	}
-	n := r.names[len(r.names)-1]
-	return int(n.start), int(n.end &^ escapedBit), n.escaped()
+	return int(r.last.start), int(r.last.end &^ escapedBit), r.last.escaped()
 }

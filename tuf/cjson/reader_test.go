@@ -3,8 +3,12 @@ package cjson_test
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"example.com/bailiwick/tuf/cjson"
 )
@@ -40,6 +44,8 @@ func TestRefused(t *testing.T) {
 		{"repeated member, both escaped", `{"\u0061":1,"b":0,"\u0061":2}`, 19, "twice"},
 		{"repeated deep down", `[{"x":{"b":1,"a":1,"b":1}}]`, 20, "twice"},
 		{"repeated empty name", `{"":1,"":2}`, 7, "twice"},
+		{"repeated behind all kinds of values", ` { "a" : [ {"x":"]}"} , [ ] ] ,"b":"\"}," , "c" : {"y" : { } }, "d":-1 ,"e" : true, "f":null,"g":0, "b" : 1}`, 101, "twice"},
+		{"repeated inside a value in order", `{"a":1,"b":{"c":1,"a":2,"c":3},"d":4}`, 25, "twice"},
 
 		{"member without value", `{"a"}`, 4, "colon"},
 		{"member without colon", `{"a" 1}`, 5, "colon"},
@@ -394,4 +400,36 @@ func TestHostileCost(t *testing.T) {
 	if again, err := cjson.Canonical(out, 0); err != nil || &again[0] != &out[0] {
 		t.Errorf("the canonical form is not canonical: %v", err)
 	}
+}
+
+// Names that are in order are not kept, and yet none may come again: in any order,
+// between values of any kind.
+func TestRepetitionIsNoticed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOf(rapid.StringMatching(`[a-d"é]{0,2}`)).Draw(t, "names")
+		if rapid.Bool().Draw(t, "mostly sorted") {
+			slices.Sort(names)
+			if len(names) > 1 && rapid.Bool().Draw(t, "swap") {
+				i := rapid.IntRange(1, len(names)-1).Draw(t, "at")
+				names[i-1], names[i] = names[i], names[i-1]
+			}
+		}
+		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "layout"), 0))
+		var b strings.Builder
+		distinct := make(map[string]bool)
+		for i, name := range names {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			distinct[name] = true
+			layout(&b, name, rnd)
+			b.WriteByte(':')
+			layout(&b, values(3).Draw(t, "value"), rnd)
+		}
+		_, err := read("{" + b.String() + "}")
+		repeated := err != nil && strings.Contains(err.Error(), "twice")
+		if repeated != (len(distinct) < len(names)) || err != nil && !repeated {
+			t.Fatalf("%q: %v", names, err)
+		}
+	})
 }
