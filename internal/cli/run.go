@@ -249,7 +249,7 @@ func (in *installer) forward(ctx context.Context, child *os.Process, signals <-c
 		case <-ended:
 			return
 		case s := <-signals:
-			grace = nil
+			cancelled, grace = nil, nil // the signal has cancelled the context, too
 			if !fromTerminal || (s != os.Interrupt && s != syscall.SIGQUIT) {
 				_ = child.Signal(s) // it may have ended meanwhile
 			}
