@@ -1,6 +1,7 @@
 package key_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -356,6 +357,10 @@ func TestBadSigners(t *testing.T) {
 	}
 	if _, err := key.NewSigner(ed25519.PrivateKey{1}); !errors.Is(err, key.ErrMalformed) {
 		t.Errorf("cut key: %v", err)
+	}
+	mixed := append(bytes.Clone(good.Seed()), bytesOf(32, 3)...)
+	if _, err := key.NewSigner(ed25519.PrivateKey(mixed)); !errors.Is(err, key.ErrMalformed) {
+		t.Errorf("a key of two halves that do not belong together: %v", err)
 	}
 	if _, err := key.NewSigner(must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))); !errors.Is(err, key.ErrUnsupported) {
 		t.Errorf("unsupported curve: %v", err)
