@@ -6,8 +6,11 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
+	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -248,4 +251,38 @@ func valueSpecsCommented(d *ast.GenDecl) bool {
 		}
 	}
 	return true
+}
+
+// TestSecurityPageNamesRealTests keeps docs/security.md honest: a test that it names must exist.
+func TestSecurityPageNamesRealTests(t *testing.T) {
+	page, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	for _, p := range list(t) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range declared.FindAllSubmatch(source, -1) {
+				tests[path.Base(p.ImportPath)+"."+string(m[1])] = true
+			}
+		}
+	}
+	named := regexp.MustCompile("`([a-z]+\\.Test\\w+)`").FindAllSubmatch(page, -1)
+	if len(named) < 30 {
+		t.Fatalf("the page names %d tests; this check reads it wrong", len(named))
+	}
+	for _, m := range named {
+		if !tests[string(m[1])] {
+			t.Errorf("docs/security.md names %s, which does not exist", m[1])
+		}
+	}
 }
