@@ -60,11 +60,11 @@ func baseError(err error) error {
 	return err
 }
 
-// encodeHashes returns the "hashes" object. An algorithm this package can not name
-// would be lost, and with it what some client insists on, so it is refused.
-func encodeHashes(h tuf.Hashes) ([]byte, error) {
+// checkHashes refuses an algorithm that this package can not name, which would be lost
+// and with it what some client insists on, and no hash at all.
+func checkHashes(h tuf.Hashes) error {
 	if h.Unknown() || h.IsZero() {
-		return nil, fmt.Errorf("give its SHA-256: %w", ErrNoHash)
+		return fmt.Errorf("give its SHA-256: %w", ErrNoHash)
 	}
-	return tuf.AppendHashes(nil, h), nil
+	return nil
 }

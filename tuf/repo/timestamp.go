@@ -69,11 +69,10 @@ func encodeMeta(m tuf.Meta) ([]change, error) {
 		changes[1] = put("length", number(m.Length))
 	}
 	if !m.Hashes.IsZero() {
-		hashes, err := encodeHashes(m.Hashes)
-		if err != nil {
+		if err := checkHashes(m.Hashes); err != nil {
 			return nil, fmt.Errorf("pinning snapshot version %d: %w", m.Version, err)
 		}
-		changes[2] = put("hashes", hashes)
+		changes[2] = put("hashes", tuf.AppendHashes(nil, m.Hashes))
 	}
 	return changes, nil
 }
