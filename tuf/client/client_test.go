@@ -122,7 +122,9 @@ func TestRefusals(t *testing.T) {
 		"snapshot missing":         {after(func(r *testrepo.Repo) { r.Remove("3.snapshot.json") }), trust.Missing, "snapshot", "2 3 2 2"},
 		"snapshot endless":         {after(func(r *testrepo.Repo) { r.Endless("3.snapshot.json") }), trust.Length, "snapshot", "2 3 2 2"},
 		"snapshot expired":         {func(r *testrepo.Repo) { r.Life["snapshot"] = 0; publish(r) }, trust.Expired, "snapshot", "2 3 2 2"},
-		"snapshot of before":       {after(func(r *testrepo.Repo) { r.Serve("3.snapshot.json", bytes.Clone(snapshot2)) }), trust.Malformed, "snapshot", "2 3 2 2"},
+		"snapshot without content": {after(func(r *testrepo.Repo) {
+			r.Serve("3.snapshot.json", []byte(`{"signatures":[],"signed":{"_type":"snapshot"}}`))
+		}), trust.Malformed, "snapshot", "2 3 2 2"},
 		"snapshot rolls targets back": {func(r *testrepo.Repo) {
 			r.ListEdit["targets"] = func(m map[string]any) { m["version"] = 1 }
 			publish(r)
@@ -182,8 +184,6 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
-
-var snapshot2 = []byte(`{"signatures":[],"signed":{"_type":"timestamp"}}`)
 
 func TestTimestampRollback(t *testing.T) {
 	r := testrepo.New(t, testrepo.Options{})
@@ -303,23 +303,26 @@ func (j *journal) Remove(name string) error {
 	return j.Store.Remove(name)
 }
 
+// fiveRoots is a repository with a chain of roots, and a store that has it.
+func fiveRoots(t *testing.T) (*testrepo.Repo, client.Store) {
+	t.Helper()
+	r := testrepo.New(t, testrepo.Options{})
+	for i := range 4 {
+		r.Top["root"] = testrepo.One(fmt.Sprint("root-of-", i))
+		r.PublishRoot()
+	}
+	r.Publish()
+	s := client.NewMemory()
+	refresh(t, open(t, r, s))
+	r.ResetRequests()
+	return r, s
+}
+
 // The chain from the anchor is walked out of the store.
 func TestStoredRoots(t *testing.T) {
-	setup := func(t *testing.T) (*testrepo.Repo, client.Store) {
-		r := testrepo.New(t, testrepo.Options{})
-		for i := range 4 {
-			r.Top["root"] = testrepo.One(fmt.Sprint("root-of-", i))
-			r.PublishRoot()
-		}
-		r.Publish()
-		s := client.NewMemory()
-		refresh(t, open(t, r, s))
-		r.ResetRequests()
-		return r, s
-	}
 	requests := func(r *testrepo.Repo) string { return strings.Join(r.Requests(), " ") }
 	t.Run("whole", func(t *testing.T) {
-		r, s := setup(t)
+		r, s := fiveRoots(t)
 		if v := refresh(t, open(t, r, s)); v.Set().Root().Version() != 5 {
 			t.Errorf("root version %d", v.Set().Root().Version())
 		}
@@ -333,7 +336,7 @@ func TestStoredRoots(t *testing.T) {
 		"empty":     func(s client.Store) error { return s.Save("roots/3.root.json", nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, s := setup(t)
+			r, s := fiveRoots(t)
 			if err := damage(s); err != nil {
 				t.Fatal(err)
 			}
@@ -348,7 +351,7 @@ func TestStoredRoots(t *testing.T) {
 			}
 		})
 		t.Run(name+", and the repository hides the newer ones", func(t *testing.T) {
-			r, s := setup(t)
+			r, s := fiveRoots(t)
 			if err := damage(s); err != nil {
 				t.Fatal(err)
 			}
@@ -363,36 +366,8 @@ func TestStoredRoots(t *testing.T) {
 			refresh(t, open(t, r, s))
 		})
 	}
-	t.Run("healing repeats no rotation, and does not step back", func(t *testing.T) {
-		r := testrepo.New(t, testrepo.Options{})
-		r.Top["timestamp"] = testrepo.One("timestamp2")
-		r.PublishRoot()
-		r.PublishRoot()
-		r.Publish()
-		s := &journal{Store: client.NewMemory()}
-		refresh(t, open(t, r, s))
-		if err := s.Store.Remove("roots/2.root.json"); err != nil {
-			t.Fatal(err)
-		}
-		s.entries = nil
-		r.Break("3.root.json", testrepo.Fault{Err: &client.NetworkError{URL: "x", Err: errors.New("no route")}})
-		if err := s.Store.Remove("roots/3.root.json"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := open(t, r, s).Refresh(t.Context()); err == nil {
-			t.Fatal("no error")
-		}
-		if diff := cmp.Diff([]string{"save roots/2.root.json"}, s.changes()); diff != "" {
-			t.Errorf("changes (-want +got):\n%s", diff)
-		}
-		r.Break("3.root.json", testrepo.Fault{})
-		refresh(t, open(t, r, s))
-		if diff := cmp.Diff([]string{"save roots/2.root.json", "save roots/3.root.json"}, s.changes()); diff != "" {
-			t.Errorf("changes (-want +got):\n%s", diff)
-		}
-	})
 	t.Run("damaged root.json stops, and says what to do", func(t *testing.T) {
-		r, s := setup(t)
+		r, s := fiveRoots(t)
 		if err := s.Save("root.json", []byte("{")); err != nil {
 			t.Fatal(err)
 		}
@@ -406,7 +381,7 @@ func TestStoredRoots(t *testing.T) {
 		}
 	})
 	t.Run("root.json lost alone", func(t *testing.T) {
-		r, s := setup(t)
+		r, s := fiveRoots(t)
 		if err := s.Remove("root.json"); err != nil {
 			t.Fatal(err)
 		}
@@ -415,8 +390,11 @@ func TestStoredRoots(t *testing.T) {
 			t.Errorf("root.json is at %s", got)
 		}
 	})
+}
+
+func TestAnchorsOfOtherVersions(t *testing.T) {
 	t.Run("a newer anchor", func(t *testing.T) {
-		r, s := setup(t)
+		r, s := fiveRoots(t)
 		r.Top["snapshot"] = testrepo.One("snapshot2")
 		r.PublishRoot()
 		r.Versions["timestamp"], r.Versions["snapshot"] = 0, 0
@@ -431,7 +409,7 @@ func TestStoredRoots(t *testing.T) {
 		}
 	})
 	t.Run("a later session with the older anchor", func(t *testing.T) {
-		r, s := setup(t)
+		r, s := fiveRoots(t)
 		c, err := client.New(client.Config{Fetcher: r, Store: s, Root: r.Root(4), Now: r.Now})
 		if err != nil {
 			t.Fatal(err)
@@ -442,6 +420,36 @@ func TestStoredRoots(t *testing.T) {
 			t.Errorf("root.json is at %s", got)
 		}
 	})
+}
+
+// Healing the chain repeats no rotation, and does not step back.
+func TestStoredRootsHealInPlace(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	r.Top["timestamp"] = testrepo.One("timestamp2")
+	r.PublishRoot()
+	r.PublishRoot()
+	r.Publish()
+	s := &journal{Store: client.NewMemory()}
+	refresh(t, open(t, r, s))
+	if err := s.Store.Remove("roots/2.root.json"); err != nil {
+		t.Fatal(err)
+	}
+	s.entries = nil
+	r.Break("3.root.json", testrepo.Fault{Err: &client.NetworkError{URL: "x", Err: errors.New("no route")}})
+	if err := s.Store.Remove("roots/3.root.json"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, r, s).Refresh(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff([]string{"save roots/2.root.json"}, s.changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	r.Break("3.root.json", testrepo.Fault{})
+	refresh(t, open(t, r, s))
+	if diff := cmp.Diff([]string{"save roots/2.root.json", "save roots/3.root.json"}, s.changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
 }
 
 func TestMoreRoots(t *testing.T) {

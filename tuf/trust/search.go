@@ -132,8 +132,8 @@ func expand(stack []pending, at *visit, path tuf.TargetPath) (next, dropped []pe
 }
 
 // expandDir is expand for all paths directly in a directory at once. What a
-// terminating delegation ends may only be left out if it matches every one of
-// them; find decides about the others.
+// terminating delegation ends may only be left out if every one of them gets
+// to it, by way of delegations that match them all; find decides about the others.
 func expandDir(stack []pending, at *visit, dir string) []pending {
 	ds := at.node.targets.Delegations()
 	if ds == nil {
@@ -142,13 +142,19 @@ func expandDir(stack []pending, at *visit, dir string) []pending {
 	base := len(stack)
 	for d := range ds.MatchDir(dir) {
 		stack = append(stack, pending{at, d})
-		if d.Terminating() && covers(d, dir) {
+		if d.Terminating() && covers(d, dir) && at.covers(dir) {
 			stack, base = stack[base:], 0
 			break
 		}
 	}
 	slices.Reverse(stack[base:])
 	return stack
+}
+
+// covers reports whether a visit surely happens for every path directly in a
+// directory that is not decided before.
+func (v *visit) covers(dir string) bool {
+	return v.parent == nil || covers(v.via, dir) && v.parent.covers(dir)
 }
 
 // covers reports whether a delegation surely matches every path directly in a

@@ -649,6 +649,21 @@ func TestListPartlyTerminating(t *testing.T) {
 	}
 }
 
+// A terminating delegation of a whole folder, in a role that has a say about
+// part of it only, ends nothing for the rest.
+func TestListTerminatingBelowPart(t *testing.T) {
+	r := graph(t, arrow{"targets", "a", false, "d/*.whl"}, arrow{"targets", "b", false, "d/*"}, arrow{"a", "c", true, "d/*"})
+	r.AddTarget("c", "d/1.whl", []byte("x"))
+	r.AddTarget("b", "d/2.zip", []byte("x"))
+	r.AddTarget("b", "d/3.whl", []byte("not b's to list"))
+	r.Publish()
+	set := fresh(t, r)
+	found, err := set.List("d", loader(t, r, set))
+	if err != nil || len(found) != 2 || found[0].Target.Path != "d/1.whl" || found[1].Target.Path != "d/2.zip" {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	r := graph(t,
 		arrow{"targets", "a", false, ""}, arrow{"targets", "x", false, "other"}, arrow{"targets", "z", false, ""},
