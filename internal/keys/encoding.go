@@ -103,16 +103,7 @@ func decodePlain(data []byte) (*Key, error) {
 	if block == nil || block.Type != "PRIVATE KEY" || len(block.Headers) > 0 || len(rest) > 0 || !bytes.HasPrefix(text, []byte(privateBegin)) {
 		return nil, fmt.Errorf("%w: one block %q belongs after the third line", ErrNotKey, privateBegin)
 	}
-	defer clear(block.Bytes)
-	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the private key can not be read", ErrNotKey) // its parser's words could quote from it
-	}
-	signer, ok := private.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%w: the private key is of a kind that does not sign", ErrNotKey)
-	}
-	k, err := New(h.name, signer)
+	k, err := decodePrivate(h.name, block)
 	if err != nil {
 		return nil, err
 	}
@@ -124,3 +115,29 @@ func decodePlain(data []byte) (*Key, error) {
 
 // isEncrypted looks at the block after the head.
 func isEncrypted(block []byte) bool { return bytes.HasPrefix(block, []byte(ageBegin)) }
+
+// isBare recognises a PKCS #8 file of another tool.
+func isBare(data []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(data), []byte(privateBegin)) }
+
+// decodeBare reads one.
+func decodeBare(name string, data []byte) (*Key, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != "PRIVATE KEY" || len(block.Headers) > 0 || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("%w: a PKCS #8 file is one block %q", ErrNotKey, privateBegin)
+	}
+	return decodePrivate(name, block)
+}
+
+// decodePrivate reads a private key, and wipes it.
+func decodePrivate(name string, block *pem.Block) (*Key, error) {
+	defer clear(block.Bytes)
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the private key can not be read", ErrNotKey) // its parser's words could quote from it
+	}
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: the private key is of a kind that does not sign", ErrNotKey)
+	}
+	return New(name, signer)
+}

@@ -125,6 +125,11 @@ func LoadOffline(ctx context.Context, path string, pass Passphrase) (*Key, error
 	if bytes.HasPrefix(block, []byte(privateBegin)) {
 		return nil, fmt.Errorf("loading the key %s from %s: %w", h.name, path, ErrOnline)
 	}
+	return unlock(ctx, path, h, block, pass)
+}
+
+// unlock decrypts the block of a key file, and holds what it finds against the head.
+func unlock(ctx context.Context, path string, h head, block []byte, pass Passphrase) (*Key, error) {
 	if !isEncrypted(block) { // nobody is asked for the passphrase of a damaged file
 		return nil, fmt.Errorf("loading the key %s from %s: %w: %q belongs after the third line", h.name, path, ErrNotKey, ageBegin)
 	}
@@ -151,30 +156,30 @@ func LoadOffline(ctx context.Context, path string, pass Passphrase) (*Key, error
 	return k, nil
 }
 
-// Info is what a key file shows without a passphrase. For an encrypted file it is only what the
+// FileInfo is what a key file shows without a passphrase. For an encrypted file it is only what the
 // file says of itself, until LoadOffline has compared it.
-type Info struct {
+type FileInfo struct {
 	Name    string
 	Public  *key.Public
 	Offline bool // encrypted
 }
 
 // Show reads the part of a key file that is not secret.
-func Show(path string) (Info, error) {
+func Show(path string) (FileInfo, error) {
 	data, err := readFile(path)
 	if err != nil {
-		return Info{}, err
+		return FileInfo{}, err
 	}
 	defer clear(data)
 	h, block, err := split(data)
 	if err != nil {
-		return Info{}, fmt.Errorf("reading %s: %w", path, err)
+		return FileInfo{}, fmt.Errorf("reading %s: %w", path, err)
 	}
 	public, err := h.key()
 	if err != nil {
-		return Info{}, fmt.Errorf("reading %s: %w", path, err)
+		return FileInfo{}, fmt.Errorf("reading %s: %w", path, err)
 	}
-	return Info{Name: h.name, Public: public, Offline: isEncrypted(block)}, nil
+	return FileInfo{Name: h.name, Public: public, Offline: isEncrypted(block)}, nil
 }
 
 func ask(ctx context.Context, pass Passphrase, prompt string) ([]byte, error) {

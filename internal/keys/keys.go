@@ -1,6 +1,13 @@
-// Package keys keeps private keys in files: the keys that a server signs with in plain files that
-// only its user can read, and the keys that never come near a server encrypted under a passphrase.
-// What is loaded is a key.Signer. Package keystest checks signers.
+// Package keys opens private keys wherever they are kept, and keeps those that are kept in files.
+//
+// An [Opener] finds keys by URI: in key files ("file:alice.key"), in the running ssh-agent
+// ("ssh-agent:SHA256:…") and in PKCS #11 tokens ("pkcs11:token=…;object=…"). Every place is a source;
+// they are listed once, in sources. What is opened is a key.Signer whose signatures were verified
+// before anybody gets them. Package keystest checks signers.
+//
+// The registry's own keys are files with their own doors: those that a server signs with, plain and
+// readable by its user alone ([LoadOnline]), and those that never come near a server, encrypted under
+// a passphrase ([LoadOffline]). Maintainers' keys can have any name but theirs ([IsReservedName]).
 //
 // A plain key file is text:
 //
@@ -20,12 +27,12 @@
 // What always holds:
 //
 //   - Nothing overwrites a key file. A new one is complete and synced before it has its name.
-//   - An unencrypted key file is only read if nobody but its owner can read it, and never through a
-//     link; and a key named as offline is never written unencrypted.
+//   - An unencrypted key file, and any file that an Opener opens, is only read if nobody but its owner
+//     can read it, and never through a link; and a key named as offline is never written unencrypted.
 //   - No error and no printed Key holds a secret. Buffers that held one are wiped when they are
 //     done with, as far as the libraries let us: age copies the passphrase, and Go may move memory.
 //
-// Functions may be called concurrently; a [Key] is immutable and may be shared.
+// Functions may be called concurrently; a [Key] is immutable and may be shared, and so may an Opener.
 package keys
 
 import (
@@ -51,8 +58,8 @@ var (
 	ErrNewer = errors.New("written by a newer bailiwick: use that one")
 	// ErrPassphrase: the passphrase is wrong, or empty.
 	ErrPassphrase = errors.New("wrong passphrase")
-	// ErrPermissions: other users can read an unencrypted key file, or it is not a regular file.
-	ErrPermissions = errors.New("an unencrypted key must be in a regular file that only its owner can read")
+	// ErrPermissions: other users can read a key file, or it is not a regular file.
+	ErrPermissions = errors.New("a private key must be in a regular file that only its owner can read")
 	// ErrOffline: an offline key was met where only online keys belong.
 	ErrOffline = errors.New("this is an offline key: it is kept encrypted, and away from the server")
 	// ErrOnline: an unencrypted key was met where an encrypted one belongs.
@@ -120,15 +127,28 @@ func (k *Key) GoString() string { return "keys.Key{" + k.String() + "}" }
 // IsOfflineName reports whether a key of this name must never lie on a server: root, targets,
 // claimed, and numbered ones like root-2.
 func IsOfflineName(name string) bool {
+	return isRoleName(name, func(r policy.KeyRole) bool { return !r.Online() })
+}
+
+// IsReservedName reports whether only the registry's own keys are called so: root, targets, claimed,
+// registry, snapshot, timestamp, and numbered ones like root-2.
+func IsReservedName(name string) bool {
+	return isRoleName(name, func(policy.KeyRole) bool { return true })
+}
+
+func isRoleName(name string, of func(policy.KeyRole) bool) bool {
 	base := strings.TrimRight(name, "0123456789")
 	base = strings.TrimSuffix(base, "-")
 	for _, r := range policy.KeyRoles() {
-		if !r.Online() && (string(r) == base || string(r) == name) {
+		if of(r) && (string(r) == base || string(r) == name) {
 			return true
 		}
 	}
 	return false
 }
+
+// IsName reports whether a key can be called so; see [ErrName].
+func IsName(name string) bool { return validName(name) }
 
 func validName(name string) bool {
 	if name == "" || len(name) > maxName || name[0] < 'a' || name[0] > 'z' {
