@@ -46,6 +46,8 @@ var storeys = map[string]int{
 	"internal/server":  4,
 	"internal/proxy":   4,
 
+	"internal/keys/pkcs11": 4,
+
 	"internal/cli":        5,
 	"cmd/bailiwick":       6,
 	"cmd/tuf-conformance": 6,
@@ -62,7 +64,7 @@ var sideways = map[string][]string{
 	"internal/verify":        {"tuf/client"},
 	"internal/ledger":        {"internal/durable"},
 	"internal/files":         {"internal/durable"},
-	"internal/keys":          {"internal/durable"},
+	"internal/keys":          {"internal/durable", "internal/keys/pkcs11"},
 	"internal/server":        {"internal/durable", "internal/problem"},
 	"internal/proxy":         {"internal/durable", "internal/problem"},
 }
