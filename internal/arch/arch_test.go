@@ -33,6 +33,9 @@ var storeys = map[string]int{
 	"tuf/repo":        2,
 	"internal/policy": 2,
 
+	// Signing requests are about what the client workflow verified and what the topology says.
+	"internal/ceremony": 2,
+
 	"tuf/client":       3,
 	"internal/publish": 3,
 	"internal/index":   3,
@@ -60,6 +63,7 @@ var sideways = map[string][]string{
 	"internal/pypi/simple":   {"internal/pypi"},
 	"internal/pypi/distmake": {"internal/pypi", "internal/pypi/dist"},
 	"internal/policy":        {"tuf/repo"},
+	"internal/ceremony":      {"internal/policy", "tuf/trust"},
 	"internal/index":         {"internal/publish"},
 	"internal/verify":        {"tuf/client"},
 	"internal/ledger":        {"internal/durable"},

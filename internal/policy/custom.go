@@ -37,9 +37,16 @@ type Custom struct {
 	// MetadataSHA256 is the digest of the METADATA that is served beside the file;
 	// nil if none is.
 	MetadataSHA256 *[32]byte
+	// VouchedBy says who vouches for the bytes of a file that its signers did not build
+	// themselves: [VouchedByIndex] for files that a claim adopted, or "".
+	VouchedBy string
 	// Yanked is nil, or the reason, which may be "".
 	Yanked *string
 }
+
+// VouchedByIndex marks a file of a claimed project that was uploaded before the claim: the
+// maintainers adopted what the index had received.
+const VouchedByIndex = "index"
 
 // check holds for both directions.
 func (c *Custom) check() error {
@@ -55,6 +62,9 @@ func (c *Custom) check() error {
 	}
 	if year := c.UploadTime.UTC().Year(); year < 1 || year > 9999 {
 		return fmt.Errorf("%w: upload time in year %d can not be written", ErrCustom, year)
+	}
+	if c.VouchedBy != "" && c.VouchedBy != VouchedByIndex {
+		return fmt.Errorf("%w: vouched-by is %.40q, the one known value is %q", ErrCustom, c.VouchedBy, VouchedByIndex)
 	}
 	if c.Yanked != nil {
 		return checkReason(*c.Yanked)
@@ -109,6 +119,10 @@ func (c Custom) Encode() ([]byte, error) {
 	}
 	member("version")
 	b = cjson.AppendString(b, c.Version)
+	if c.VouchedBy != "" {
+		member("vouched-by")
+		b = cjson.AppendString(b, c.VouchedBy)
+	}
 	if c.Yanked != nil {
 		member("yanked")
 		if *c.Yanked == "" {
@@ -159,6 +173,10 @@ func (c *Custom) member(r *cjson.Reader, name string) {
 		c.UploadTime = t
 	case "version":
 		c.Version = string(r.Bytes())
+	case "vouched-by":
+		if c.VouchedBy = string(r.Bytes()); c.VouchedBy == "" {
+			r.Fail(at, "vouched-by is left out where nobody else vouches")
+		}
 	case "yanked":
 		c.readYanked(r)
 	default:

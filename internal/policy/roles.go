@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"example.com/bailiwick/internal/pypi"
@@ -12,6 +14,9 @@ const (
 	RoleClaimed   tuf.RoleName = "claimed"
 	RoleUnclaimed tuf.RoleName = "unclaimed"
 )
+
+// ErrSubRole: not the name of a role to which a project may delegate.
+var ErrSubRole = errors.New("not a usable name of a sub-role")
 
 const projectPrefix = "project."
 
@@ -26,6 +31,34 @@ func ProjectOf(role tuf.RoleName) (pypi.Project, bool) {
 	}
 	p, err := pypi.ParseProject(name)
 	return p, err == nil
+}
+
+// maxSub is the length of the last part of a sub-role's name, in bytes.
+const maxSub = 32
+
+// SubRole returns the name of a role to which a project's maintainers delegate,
+// "project.flask.ci". The last part is a lower-case letter or digit and up to 31 letters,
+// digits and hyphens; anything else is [ErrSubRole]. A project name holds no dot, so the
+// name can not be that of a project or of another project's sub-role.
+func SubRole(p pypi.Project, sub string) (tuf.RoleName, error) {
+	if p.IsZero() || !isSub(sub) {
+		return "", fmt.Errorf("%q: use 1 to %d of a-z, 0-9 and hyphen, no hyphen first: %w", sub, maxSub, ErrSubRole)
+	}
+	return ProjectRole(p) + "." + tuf.RoleName(sub), nil
+}
+
+// SubRoleOf takes the name of a sub-role apart, and returns false for any other role.
+func SubRoleOf(role tuf.RoleName) (p pypi.Project, sub string, ok bool) {
+	dot := strings.LastIndexByte(string(role), '.')
+	if dot < 0 || !isSub(string(role[dot+1:])) {
+		return pypi.Project{}, "", false
+	}
+	p, ok = ProjectOf(role[:dot])
+	return p, string(role[dot+1:]), ok
+}
+
+func isSub(s string) bool {
+	return len(s) >= 1 && len(s) <= maxSub && s[0] != '-' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 func claimedBin(bin string) tuf.RoleName   { return RoleClaimed + "-" + tuf.RoleName(bin) }

@@ -47,6 +47,40 @@ func BenchmarkSignProject(b *testing.B) {
 	}
 }
 
+// BenchmarkNewTargets drafts a large role from nothing, without signing, and signs it:
+// twice over all bytes to sign, once to verify that.
+func BenchmarkNewTargets(b *testing.B) {
+	r := newRole(b, "large")
+	spec := repo.TargetsSpec{Targets: make([]tuf.Target, 10_000)}
+	for i := range spec.Targets {
+		spec.Targets[i] = target(fmt.Sprintf("3f/a-project-name/a_project_name-1.%06d.0-py3-none-any.whl", i), fmt.Sprint(i))
+	}
+	draft := func() *repo.Draft {
+		d, err := repo.NewTargets(spec, r.issue(1))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return d
+	}
+	d := draft()
+	b.Run("draft", func(b *testing.B) {
+		b.SetBytes(int64(len(d.Message())))
+		b.ReportAllocs()
+		for b.Loop() {
+			draft()
+		}
+	})
+	b.Run("sign", func(b *testing.B) {
+		b.SetBytes(int64(len(d.Message())))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := repo.Sign(b.Context(), d, r.signer); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkAddProject adds a delegation to a bin that has many.
 func BenchmarkAddProject(b *testing.B) {
 	for _, n := range []int{40, 400, 4000} {

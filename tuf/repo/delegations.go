@@ -25,6 +25,9 @@ type Delegation struct {
 	// MinimumVersion, if positive, is the lowest version of the role that clients
 	// who know this additional member accept.
 	MinimumVersion int64
+	// Members are further members of the entry: raw JSON by name; nil removes one from an
+	// entry that is replaced.
+	Members map[string][]byte
 }
 
 // checkCount refuses more entries than clients with default limits read.
@@ -99,7 +102,19 @@ func (d *Delegation) encode(old []byte) ([]byte, error) {
 	if d.MinimumVersion > 0 {
 		changes[6] = put("minimum_version", number(d.MinimumVersion))
 	}
+	further, err := entryMembers(d.Members)
+	if err != nil {
+		return nil, fmt.Errorf("delegation %q: %w", d.Role, err)
+	}
+	changes = append(changes, further...)
 	return splice(make([]byte, 0, 256), old, changes)
+}
+
+// entryMembers turns further members of an entry into changes. Those that this package
+// writes itself are refused.
+func entryMembers(members map[string][]byte) ([]change, error) {
+	return membersBut(members, entryLevel,
+		[]string{"keyids", "name", "terminating", "threshold", "paths", "path_hash_prefixes", "minimum_version"})
 }
 
 // delegationPlan is what an edit does to each role.

@@ -42,10 +42,11 @@ func canonicalSigned(published []byte) ([]byte, error) {
 // levels deep.
 func canonicalValue(raw []byte, depth int) ([]byte, error) { return cjson.Canonical(raw, depth) }
 
-// Levels that lie around an additional member and a custom object.
+// Levels that lie around an additional member, a custom object, and a member of a delegation.
 const (
 	memberLevel = 2 // envelope, signed
 	customLevel = 4 // envelope, signed, targets, entry
+	entryLevel  = 5 // envelope, signed, delegations, roles, entry
 )
 
 // quoted is the canonical form of a string.

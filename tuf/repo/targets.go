@@ -199,7 +199,11 @@ func targetChange(t *tuf.Target, scratch *[]byte) (change, error) {
 // memberChanges turns additional members into changes. Names of the
 // specification and those this package writes itself are refused.
 func memberChanges(members map[string][]byte, known []string) ([]change, error) {
-	known = append(known, "_type", "spec_version", "version", "expires")
+	return membersBut(members, memberLevel, append(known, "_type", "spec_version", "version", "expires"))
+}
+
+// membersBut turns members that lie under so many levels into changes, and refuses those of a list.
+func membersBut(members map[string][]byte, level int, known []string) ([]change, error) {
 	changes := make([]change, 0, len(members)+8)
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if slices.Contains(known, name) {
@@ -212,7 +216,7 @@ func memberChanges(members map[string][]byte, known []string) ([]change, error) 
 			changes = append(changes, drop(name))
 			continue
 		}
-		value, err := canonicalValue(members[name], tuf.DefaultLimits().Nesting-memberLevel)
+		value, err := canonicalValue(members[name], tuf.DefaultLimits().Nesting-level)
 		if err != nil {
 			return nil, fmt.Errorf("member %q: %w: %w", name, ErrMember, err)
 		}
