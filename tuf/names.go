@@ -85,7 +85,9 @@ type TargetPath string
 
 // ParseTargetPath checks a target path. Its error matches ErrName.
 func ParseTargetPath(s string) (TargetPath, error) {
-	reason := targetPathProblem([]byte(s), true)
+	// On the stack: a writer calls this for each of many targets.
+	var buffer [MaxTargetPath + 1]byte
+	reason := targetPathProblem(buffer[:copy(buffer[:], s)], true)
 	if reason == "" && !utf8.ValidString(s) {
 		reason = "not UTF-8"
 	}

@@ -32,7 +32,9 @@ func run(workload, dir string, args []string) error {
 	case "snapshot":
 		return parse(dir, args[0], tuf.RoleSnapshot, tuf.ParseSnapshot)
 	case "sign":
-		return sign()
+		return sign(false)
+	case "issue":
+		return sign(true)
 	case "responsible":
 		return responsible(dir)
 	case "role":
@@ -100,7 +102,9 @@ func parse[T any](dir, name string, role tuf.RoleName, p func([]byte, *tuf.Limit
 	})
 }
 
-func sign() error {
+// sign makes and signs a file. With check, it is verified before it is handed out: that is
+// what repo.Sign does, and what peers do not.
+func sign(check bool) error {
 	n := fixture.Targets[0]
 	signer, err := key.NewSigner(fixture.Seed("targets"))
 	if err != nil {
@@ -120,8 +124,16 @@ func sign() error {
 		if err != nil {
 			return err
 		}
-		_, err = repo.Sign(context.Background(), d, signer)
-		return err
+		if check {
+			_, err := repo.Sign(context.Background(), d, signer)
+			return err
+		}
+		sig, err := d.Sign(context.Background(), signer)
+		if err != nil {
+			return err
+		}
+		tuf.AppendEnvelope(nil, d.Message(), []tuf.Signature{sig})
+		return nil
 	})
 }
 
