@@ -38,19 +38,17 @@ type sources struct {
 // the variables set for the tool may win over them, and where they do not, the guard refuses what
 // they lead to.
 func (w *walk) project() {
-	pyproject, other := w.decodeProject("pyproject.toml"), projectFile{}
+	const pyproject = "pyproject.toml"
 	switch w.tool {
 	case UV:
-		w.uvIndexes("pyproject.toml", pyproject.Tool.UV)
-		other = w.decodeProject("uv.toml")
-		w.uvIndexes("uv.toml", other.uvSettings)
+		w.uvIndexes(pyproject, w.decodeProject(pyproject).Tool.UV)
+		w.uvIndexes("uv.toml", w.decodeProject("uv.toml").uvSettings)
 	case PDM:
-		w.indexes("pyproject.toml", pyproject.Tool.PDM.Source)
+		w.indexes(pyproject, w.decodeProject(pyproject).Tool.PDM.Source)
 	case Poetry:
-		w.indexes("pyproject.toml", pyproject.Tool.Poetry.Source)
+		w.indexes(pyproject, w.decodeProject(pyproject).Tool.Poetry.Source)
 	case Pipenv:
-		other = w.decodeProject("Pipfile")
-		w.indexes("Pipfile", other.Source)
+		w.indexes("Pipfile", w.decodeProject("Pipfile").Source)
 	case Pip: // reads no such file
 	}
 }
