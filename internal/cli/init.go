@@ -61,6 +61,9 @@ func newInit(env *Env) *cobra.Command {
 			if _, err := policy.NewLayout(spec.bins); err != nil {
 				return exit(exitUsage, fmt.Errorf("--bins: %w", err))
 			}
+			if spec.bins > stockBins {
+				message(env, "with %d bins the snapshot is larger than 2 MB, and TUF clients other than bailiwick refuse it as they come", spec.bins)
+			}
 			made, err := createRepository(cmd.Context(), env, spec, passphraseFile)
 			if err != nil {
 				return err
@@ -82,6 +85,9 @@ func newInit(env *Env) *cobra.Command {
 	flags.BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
 }
+
+// stockBins is the greatest number of bins whose roles leave most of a stock client's 2 MB for projects.
+const stockBins = 4096
 
 // share says how many keys a role has and how many of them must sign.
 type share struct{ need, keys int }
