@@ -17,6 +17,7 @@ func commands(env *Env) []*cobra.Command {
 		newInit(env),
 		newServe(env),
 		newToken(env),
+		newKeys(env),
 		newRenew(env),
 		newVersion(env),
 	}

@@ -73,10 +73,16 @@ func newPassphrase(ctx context.Context, env *Env, file string) (passphrase []byt
 	if !ok {
 		return []byte(generatePassphrase()), true, nil
 	}
+	passphrase, err = typeTwice(ctx, env, in, "a passphrase for the offline keys")
+	return passphrase, false, err
+}
+
+// typeTwice has a person at the terminal choose a passphrase.
+func typeTwice(ctx context.Context, env *Env, in *os.File, what string) ([]byte, error) {
 	for range 3 {
-		first, err := askSecret(ctx, in, "a passphrase for the offline keys: ")
+		first, err := askSecret(ctx, in, what+": ")
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if err := checkPassphrase(first); err != nil {
 			message(env, "%v; once more", err)
@@ -84,14 +90,14 @@ func newPassphrase(ctx context.Context, env *Env, file string) (passphrase []byt
 		}
 		second, err := askSecret(ctx, in, "the same again: ")
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if bytes.Equal(first, second) {
-			return first, false, nil
+			return first, nil
 		}
 		message(env, "these two are not the same; once more")
 	}
-	return nil, false, errors.New("no passphrase was given; nothing was created")
+	return nil, errors.New("no passphrase was given; nothing was created")
 }
 
 // generatePassphrase gives 125 bits of randomness in groups that can be copied by hand.
