@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -33,9 +34,10 @@ type batch struct {
 
 	names *nameRegister
 	lists map[pypi.Project]*fileList
-	order []*fileList              // the values of lists, in the order of their first change
-	bins  map[tuf.RoleName]*binJob // bins that get a new version
-	repin bool                     // sign a new snapshot even if no role changed
+	order []*fileList               // the values of lists, in the order of their first change
+	signs map[pypi.Project]*signing // what maintainers signed; a project is in one of the two maps
+	bins  map[tuf.RoleName]*binJob  // bins that get a new version
+	repin bool                      // sign a new snapshot even if no role changed
 
 	lost []error // what went wrong with renewals, which nobody waits for
 
@@ -45,10 +47,23 @@ type batch struct {
 	next     *trust.Set // made by verify
 }
 
+// edit is what a change did in a batch: to a list of files, or by a signing request.
+type edit interface {
+	// failure says why the project can not be published; only its own changes fail for that.
+	failure() error
+}
+
 // binJob is an unclaimed bin that gets a new version.
 type binJob struct {
 	name  tuf.RoleName
-	added []*fileList // projects that it delegates from now on
+	edits []binEdit
+}
+
+// binEdit is a project to which a bin delegates anew, or with other keys.
+type binEdit struct {
+	delegation repo.Delegation
+	replace    bool
+	undo       func(error) // takes the project out of the batch, because the bin can not be signed
 }
 
 func newBatch(c *Config, s *state, at time.Time, load trust.Loader) *batch {
@@ -56,18 +71,32 @@ func newBatch(c *Config, s *state, at time.Time, load trust.Loader) *batch {
 		state: s, signers: c.Signers, lives: c.Lifetimes, at: at, load: load,
 		names:  &nameRegister{ledger: c.Ledger, taken: make(map[string]bool)},
 		lists:  make(map[pypi.Project]*fileList),
+		signs:  make(map[pypi.Project]*signing),
 		bins:   make(map[tuf.RoleName]*binJob),
 		staged: make(map[tuf.RoleName]Metadata),
 	}
 }
 
-// apply makes one change. It returns the list that it edited, or nil if it changed nothing.
-func (b *batch) apply(ctx context.Context, c Change) (*fileList, error) {
+// errNextBatch: the change meets another one of its project that it can not share a batch with.
+var errNextBatch = errors.New("the change waits for the next publication")
+
+// apply makes one change. It returns what it edited, or nil if it changed nothing.
+func (b *batch) apply(ctx context.Context, c Change) (edit, error) {
+	if b.signs[c.target()] != nil {
+		return nil, errNextBatch
+	}
+	if s, ok := c.(Sign); ok {
+		return b.sign(ctx, s)
+	}
 	list, err := b.list(c.target())
 	if err != nil {
 		return nil, err
 	}
-	changed, err := c.apply(ctx, b.at, list)
+	change, ok := c.(listChange)
+	if !ok {
+		return nil, fmt.Errorf("a change of type %T: %w", c, ErrInvalid)
+	}
+	changed, err := change.apply(ctx, b.at, list)
 	if err != nil || !changed {
 		return nil, err
 	}
@@ -132,41 +161,7 @@ func (b *batch) open(p pypi.Project) (*fileList, error) {
 // role returns the published version of a delegated role, verified through the given chain of
 // delegations. Unlike a client it takes an expired one, which is the base of its own renewal.
 func (b *batch) role(chain ...tuf.RoleName) (*tuf.Targets, error) {
-	set := b.state.view.set
-	t, err := set.Delegated(b.load, chain...)
-	var refused *trust.RefusedError
-	if !errors.As(err, &refused) || refused.Code != trust.Expired || len(chain) == 0 {
-		return t, err
-	}
-	name := chain[len(chain)-1]
-	delegator, err := b.role(chain[:len(chain)-1]...)
-	if err != nil {
-		return nil, err
-	}
-	d, ok := delegation(delegator, name)
-	meta, pinned := set.Snapshot().Lookup(name)
-	if !ok || !pinned {
-		return nil, fmt.Errorf("the expired role %s is not delegated or not in the snapshot", name)
-	}
-	authority, err := d.Authority()
-	if err != nil {
-		return nil, fmt.Errorf("reading the keys of %s: %w", name, err)
-	}
-	data, err := b.load(name, meta)
-	if err != nil {
-		return nil, err
-	}
-	unverified, err := tuf.ParseTargets(data, nil)
-	if err != nil {
-		return nil, err
-	}
-	if t, err = unverified.Verify(authority); err != nil {
-		return nil, err
-	}
-	if t.Version() != meta.Version {
-		return nil, fmt.Errorf("the expired role %s is version %d and not %d", name, t.Version(), meta.Version)
-	}
-	return t, nil
+	return ceremony.Role(b.state.view.set, b.load, chain...)
 }
 
 // binAuthority returns the keys of an unclaimed bin, which are also those of its new projects.
@@ -200,6 +195,9 @@ func (b *batch) registryMaySign(a tuf.Authority) bool {
 // renew gives a registry-signed role a new version because it will expire.
 func (b *batch) renew(role tuf.RoleName) error {
 	p, isProject := policy.ProjectOf(role)
+	if isProject && b.signs[p] != nil {
+		return fmt.Errorf("project %s: %w", p, ErrNotRegistry)
+	}
 	if !isProject {
 		// Read now, so that a damaged bin fails its own renewal and not the batch.
 		if _, err := b.role(policy.RoleUnclaimed, role); err != nil {
@@ -234,6 +232,7 @@ func (b *batch) binJob(name tuf.RoleName) *binJob {
 // left to publish.
 func (b *batch) build(ctx context.Context, refreshTimestamp bool) (bool, error) {
 	b.buildLists(ctx)
+	b.stageSigned()
 	b.buildBins(ctx)
 	if len(b.staged) == 0 && !b.repin && !refreshTimestamp {
 		return false, nil
@@ -266,7 +265,13 @@ func (b *batch) buildLists(ctx context.Context) {
 		b.stage(l.signed)
 		if l.base == nil {
 			j := b.binJob(b.state.layout.UnclaimedBin(l.project))
-			j.added = append(j.added, l)
+			j.edits = append(j.edits, binEdit{
+				delegation: policy.NewProject(b.state.layout, l.project, l.authority),
+				undo: func(err error) {
+					l.err = err
+					delete(b.staged, l.signed.Role)
+				},
+			})
 		}
 	}
 }
@@ -279,7 +284,7 @@ func (b *batch) buildList(ctx context.Context, l *fileList) (Metadata, error) {
 	if err != nil {
 		return Metadata{}, fmt.Errorf("rendering the file list of %s: %w", l.project, err)
 	}
-	m, err := b.sign(ctx, draft, b.signers.Registry)
+	m, err := signDraft(ctx, draft, b.signers.Registry)
 	if err != nil {
 		return Metadata{}, err
 	}
@@ -304,9 +309,8 @@ func (b *batch) buildBins(ctx context.Context) {
 		}
 		b.lost = append(b.lost, errs[i])
 		delete(b.bins, j.name)
-		for _, l := range j.added {
-			l.err = errs[i]
-			delete(b.staged, l.signed.Role)
+		for _, e := range j.edits {
+			e.undo(errs[i])
 		}
 	}
 }
@@ -321,14 +325,18 @@ func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
 		return Metadata{}, err
 	}
 	var edit repo.TargetsEdit
-	for _, l := range j.added {
-		edit.AddDelegations = append(edit.AddDelegations, policy.NewProject(b.state.layout, l.project, l.authority))
+	for _, e := range j.edits {
+		if e.replace {
+			edit.ReplaceDelegations = append(edit.ReplaceDelegations, e.delegation)
+		} else {
+			edit.AddDelegations = append(edit.AddDelegations, e.delegation)
+		}
 	}
 	draft, err := repo.EditTargets(base, edit, b.issue(j.name, authority))
 	if err != nil {
 		return Metadata{}, fmt.Errorf("rendering bin %s: %w", j.name, err)
 	}
-	return b.sign(ctx, draft, b.signers.Registry)
+	return signDraft(ctx, draft, b.signers.Registry)
 }
 
 // pin renders and signs what pins the staged roles: the snapshot, unless nothing changed that it
@@ -347,7 +355,7 @@ func (b *batch) pin(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("rendering the snapshot: %w", err)
 		}
-		m, err := b.sign(ctx, draft, b.signers.Snapshot)
+		m, err := signDraft(ctx, draft, b.signers.Snapshot)
 		if err != nil {
 			return err
 		}
@@ -360,7 +368,7 @@ func (b *batch) pin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("rendering the timestamp: %w", err)
 	}
-	m, err := b.sign(ctx, draft, b.signers.Timestamp)
+	m, err := signDraft(ctx, draft, b.signers.Timestamp)
 	if err != nil {
 		return err
 	}
@@ -376,7 +384,7 @@ func (b *batch) issue(role tuf.RoleName, a tuf.Authority) repo.Issue {
 	}
 }
 
-func (b *batch) sign(ctx context.Context, d *repo.Draft, by key.Signer) (Metadata, error) {
+func signDraft(ctx context.Context, d *repo.Draft, by key.Signer) (Metadata, error) {
 	signed, err := repo.Sign(ctx, d, by)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
@@ -397,5 +405,6 @@ func (b *batch) publication() *Publication {
 			p.Files = append(p.Files, l.used...)
 		}
 	}
+	b.publishSigned(p)
 	return p
 }

@@ -10,13 +10,18 @@ import (
 	"example.com/bailiwick/tuf"
 )
 
-// Change is what a [Publisher] is asked to publish: an [AddFile], a [Yank] or a [Delete]. The set
-// is closed.
+// Change is what a [Publisher] is asked to publish: an [AddFile], a [Yank] or a [Delete] of a project
+// that the registry key signs, or a [Sign] by maintainers. The set is closed.
 type Change interface {
-	// target names the project whose list of files the change edits.
+	// target names the project that the change is about.
 	target() pypi.Project
 	// check refuses what could never be published, before it waits in the queue.
 	check() error
+}
+
+// listChange edits the file list of a project that the registry key signs.
+type listChange interface {
+	Change
 	// apply edits the list. It returns whether anything changed, or why the change is refused;
 	// after an error the list must be as it was.
 	apply(ctx context.Context, at time.Time, list *fileList) (bool, error)
@@ -54,8 +59,9 @@ func (c AddFile) target() pypi.Project { return c.File.Project }
 func (c Yank) target() pypi.Project    { return c.Project }
 func (c Delete) target() pypi.Project  { return c.Project }
 
-func (c AddFile) check() error {
-	f := c.File
+func (c AddFile) check() error { return c.File.check() }
+
+func (f File) check() error {
 	switch {
 	case f.Project.IsZero() || f.Filename.IsZero():
 		return fmt.Errorf("adding a file: it has no project or no name: %w", ErrInvalid)
@@ -108,15 +114,24 @@ func (c AddFile) apply(ctx context.Context, at time.Time, list *fileList) (bool,
 			return false, fmt.Errorf("%s: version %s has the source distribution %s: %w", f.Filename, f.Version, other, ErrSdistExists)
 		}
 	}
-	custom, err := policy.Custom{
-		Version: f.Version, RequiresPython: f.RequiresPython, UploadTime: at, MetadataSHA256: f.MetadataSHA256,
-	}.Encode()
+	t, err := f.Target(list.layout)
 	if err != nil {
-		return false, fmt.Errorf("describing %s: %w", f.Filename, err)
+		return false, err
 	}
-	list.put(tuf.Target{Path: path, Length: f.Size, Hashes: tuf.SHA256Hashes(f.SHA256), Custom: custom})
+	list.put(t)
 	list.use(f)
 	return true, nil
+}
+
+// Target returns the file as metadata lists it when it first appears.
+func (f File) Target(l policy.Layout) (tuf.Target, error) {
+	custom, err := policy.Custom{
+		Version: f.Version, RequiresPython: f.RequiresPython, UploadTime: f.Uploaded, MetadataSHA256: f.MetadataSHA256,
+	}.Encode()
+	if err != nil {
+		return tuf.Target{}, fmt.Errorf("describing %s: %w", f.Filename, err)
+	}
+	return tuf.Target{Path: l.Path(f.Project, f.Filename), Length: f.Size, Hashes: tuf.SHA256Hashes(f.SHA256), Custom: custom}, nil
 }
 
 func (c Yank) apply(_ context.Context, _ time.Time, list *fileList) (bool, error) {

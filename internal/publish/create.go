@@ -36,7 +36,7 @@ func Create(ctx context.Context, l Ledger, at time.Time, genesis []Metadata) err
 			return fmt.Errorf("creating a repository: role %s is given twice, or its version is %d and not 1", m.Role, m.Version)
 		}
 		byRole[m.Role] = m
-		roles = append(roles, Role{m.Role, m.Version, m.Expires})
+		roles = append(roles, Role{Name: m.Role, Version: m.Version, Expires: m.Expires, Maintained: m.Maintained})
 	}
 	read := func(role tuf.RoleName, version int64) ([]byte, error) {
 		m, ok := byRole[role]
@@ -92,6 +92,9 @@ func checkAll(read reader, head Head, roles []Role) error {
 		}
 	}
 	for role := range set.Snapshot().All() {
+		if _, _, sub := policy.SubRoleOf(role); sub {
+			continue // its project may have dropped it; the name stays for ever
+		}
 		if _, ok := reached[role]; !ok {
 			problems = append(problems, fmt.Errorf("nothing delegates the role %s", role))
 		}

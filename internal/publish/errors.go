@@ -28,6 +28,8 @@ var (
 	ErrNoFile = errors.New("no such file")
 	// ErrNotRegistry: the project's role is signed by its maintainers, not by the registry key.
 	ErrNotRegistry = errors.New("the project is claimed: its maintainers have to sign the change")
+	// ErrUnsigned: a signing request does not have all the signatures that it needs.
+	ErrUnsigned = errors.New("signatures are missing")
 	// ErrExpired: a role has expired that people have to sign, so clients refuse the project.
 	ErrExpired = errors.New("an offline role has expired; people have to sign it")
 	// ErrDamaged: what the ledger holds is not a repository that a client would accept.

@@ -7,6 +7,7 @@ import (
 
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
 )
 
 // Errors of a [Ledger]. An implementation wraps them; callers test with errors.Is.
@@ -33,6 +34,9 @@ type Metadata struct {
 	Version int64     // 1 or higher
 	Expires time.Time // UTC, whole seconds
 	Bytes   []byte    // the signed file, byte for byte; nobody may change them
+	// Maintained: the maintainers of a project signed it, not the registry key. Committed, and kept
+	// for the newest version of each role; not returned with old metadata.
+	Maintained bool
 }
 
 // File is one distribution file that was published once. It stays in the ledger when the file is
@@ -47,6 +51,9 @@ type File struct {
 	RequiresPython string    // empty: any
 	Uploaded       time.Time // UTC, whole seconds
 	Uploader       string    // identifier of the token that uploaded it
+	// Signers are the keys whose good signatures were on the version of the role in which the file
+	// first appeared; none for files that the registry key signed then.
+	Signers []key.ID
 }
 
 // Publication is one numbered, atomic change of the repository: every metadata file that it
@@ -56,6 +63,8 @@ type Publication struct {
 	Time     time.Time  // UTC, whole seconds; never before the previous publication's
 	Metadata []Metadata // at most one version of each role; each higher than any before it
 	Files    []File     // newly used file names; empty for renewals, yanks and deletions
+	Events   []Event    // what happened to claimed projects
+	Closed   []string   // signing requests that this publication executes; unknown ones are passed over
 }
 
 // Role says which version of a role is the newest, and until when it is good.
@@ -63,6 +72,8 @@ type Role struct {
 	Name    tuf.RoleName
 	Version int64
 	Expires time.Time
+	// Maintained: signed by maintainers, so that the registry key must not renew it.
+	Maintained bool
 }
 
 // Ledger keeps everything that was published. It is the only state of a repository apart from the
@@ -97,7 +108,9 @@ type Ledger interface {
 	// committing): the publisher asks Head after every error. Commit returns ErrConflict unless
 	// p.Number is the head's number + 1 (1 on an empty ledger), and for a role version or a file
 	// name that is there already. The older versions of the roles in p become superseded at
-	// p.Time. It is never repeated with the same publication after ErrConflict.
+	// p.Time. Where the ledger also keeps staged files, signing requests and events, the same
+	// transaction drops every staged file whose name is in p.Files, drops the requests in p.Closed,
+	// and appends p.Events. It is never repeated with the same publication after ErrConflict.
 	Commit(ctx context.Context, p *Publication) error
 
 	// Prune removes superseded metadata: versions of snapshot and timestamp that were superseded

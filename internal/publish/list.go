@@ -98,6 +98,9 @@ func (l *fileList) sdistOf(v pypi.Version) (string, bool) {
 	return "", false
 }
 
+// failure implements edit.
+func (l *fileList) failure() error { return l.err }
+
 // touched reports whether the project's role needs a new version.
 func (l *fileList) touched() bool { return l.renew || len(l.changed) > 0 }
 

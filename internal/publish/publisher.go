@@ -100,7 +100,7 @@ type request struct {
 	gone   <-chan struct{} // closed when nobody waits any more
 	answer chan answer     // buffered: the publisher never waits for a waiter
 
-	list *fileList // that the change edited; nil if it changed nothing
+	edit edit // nil if the change changed nothing
 	err  error
 }
 
@@ -151,7 +151,7 @@ func (p *Publisher) Current() *View { return p.view.Load() }
 // ctx ends first, the change may still be published: asking again is safe, because publishing the
 // same change twice is success. Errors: ErrBusy, ErrClosed, ErrClockBack, ErrVerification, those of
 // the change (ErrInvalid, ErrFileExists, ErrSdistExists, ErrNoFile, ErrNotRegistry, ErrExpired,
-// ErrTooManyFiles, policy.ErrCustom), and whatever the ledger says. Nothing of the change was
+// ErrTooManyFiles, ErrUnsigned, policy.ErrCustom, *ceremony.Refused), and whatever the ledger says. Nothing of the change was
 // published then, unless the ledger can not be asked any more how its last commit ended; asking
 // again is safe after every error.
 func (p *Publisher) Publish(ctx context.Context, c Change) (Receipt, error) {
@@ -220,24 +220,48 @@ func (p *Publisher) gather(first *request) []*request {
 	return batch
 }
 
-// serve publishes the changes of one batch and answers whoever waits for them.
+// serve publishes the changes of one batch and answers whoever waits for them. Those that can not
+// share a publication with another change of their project follow in the next.
 func (p *Publisher) serve(ctx context.Context, requests []*request) {
 	number, err := p.publish(ctx, requests)
+	if errors.Is(err, ErrVerification) && len(requests) > 1 {
+		// What maintainers signed is checked before it gets here. Should a check be missing, the
+		// others in the batch must not pay for it.
+		p.c.Log.ErrorContext(ctx, "a publication does not verify; publishing its changes one by one", slog.Any("error", err))
+		for _, r := range requests {
+			r.edit, r.err = nil, nil
+			p.serve(ctx, []*request{r})
+		}
+		return
+	}
 	if err != nil {
 		p.failed(ctx, err)
 	}
+	var later []*request
 	for _, r := range requests {
-		a := answer{receipt: Receipt{Publication: number, Unchanged: r.list == nil}}
-		switch {
-		case r.err != nil:
-			a = answer{err: r.err}
-		case r.list != nil && r.list.err != nil:
-			a = answer{err: r.list.err}
-		case err != nil:
-			a = answer{err: err}
+		if err == nil && errors.Is(r.err, errNextBatch) {
+			r.err = nil
+			later = append(later, r)
+			continue
 		}
-		r.answer <- a
+		r.answer <- r.outcome(number, err)
 	}
+	if len(later) > 0 {
+		p.serve(ctx, later) // fewer each time: the first change of a project is never put off
+	}
+}
+
+// outcome is what the one who waits is told, after a publication that made or failed with err.
+func (r *request) outcome(number int64, err error) answer {
+	switch {
+	case r.err != nil && !errors.Is(r.err, errNextBatch):
+		return answer{err: r.err}
+	case r.edit != nil && r.edit.failure() != nil:
+		return answer{err: r.edit.failure()}
+	case err != nil:
+		return answer{err: err}
+	}
+	return answer{receipt: Receipt{Publication: number, Unchanged: r.edit == nil}}
 }
 
 // publish makes one publication out of requests. An error is one that concerns all of them; those
@@ -256,8 +280,8 @@ func (p *Publisher) publish(ctx context.Context, requests []*request) (int64, er
 			continue
 		default:
 		}
-		r.list, r.err = b.apply(ctx, r.change)
-		wanted = wanted || r.list != nil
+		r.edit, r.err = b.apply(ctx, r.change)
+		wanted = wanted || r.edit != nil
 	}
 	if !wanted {
 		return p.state.head.Number, nil

@@ -28,7 +28,7 @@ func newRoleBook(roles []Role) *roleBook {
 	for _, r := range roles {
 		e := &bookEntry{Role: r, at: -1}
 		b.roles[r.Name] = e
-		if registrySigned(r.Name) {
+		if registrySigned(r.Name) && !r.Maintained {
 			e.at = len(b.queue)
 			b.queue = append(b.queue, e)
 		}
@@ -51,14 +51,17 @@ func (b *roleBook) version(role tuf.RoleName) int64 {
 	return 0
 }
 
-// set records a new version.
+// set records a new version. One that maintainers signed is not ours to renew from then on.
 func (b *roleBook) set(r Role) {
+	if r.Maintained {
+		b.retire(r.Name)
+	}
 	e := b.roles[r.Name]
 	switch {
 	case e == nil:
 		e = &bookEntry{Role: r, at: -1}
 		b.roles[r.Name] = e
-		if registrySigned(r.Name) {
+		if registrySigned(r.Name) && !r.Maintained {
 			heap.Push(&b.queue, e)
 		}
 	case e.at >= 0:

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -47,9 +48,16 @@ func loadState(ctx context.Context, l Ledger, s *shelf) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
+	first, err := l.Metadata(ctx, tuf.RoleRoot, 1)
+	if err != nil {
+		return nil, fmt.Errorf("reading the first root: %w", err)
+	}
 	return &state{
 		head: head, layout: layout, book: newRoleBook(roles), snapshot: snapshot,
-		view: &View{number: head.Number, time: head.Time, set: set, layout: layout, shelf: s},
+		view: &View{
+			number: head.Number, time: head.Time, set: set, layout: layout, shelf: s,
+			repository: sha256.Sum256(first.Bytes),
+		},
 	}, nil
 }
 
@@ -146,9 +154,11 @@ func (s *state) after(b *batch) *state {
 		next.head.Snapshot = b.snapshot.Version()
 	}
 	for _, m := range b.staged {
-		next.book.set(Role{Name: m.Role, Version: m.Version, Expires: m.Expires})
+		next.book.set(Role{Name: m.Role, Version: m.Version, Expires: m.Expires, Maintained: m.Maintained})
 	}
-	next.view = &View{number: next.head.Number, time: b.at, set: b.next, layout: s.layout, shelf: s.view.shelf}
+	view := *s.view
+	view.number, view.time, view.set = next.head.Number, b.at, b.next
+	next.view = &view
 	return &next
 }
 

@@ -78,6 +78,11 @@ func (b *batch) checks(next *trust.Set, load trust.Loader) []func() error {
 			checks = append(checks, func() error { return l.verify(next, load) })
 		}
 	}
+	for _, s := range b.signs {
+		if s.err == nil {
+			checks = append(checks, func() error { return s.verify(next, load) })
+		}
+	}
 	return checks
 }
 

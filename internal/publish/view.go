@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -20,6 +21,8 @@ type View struct {
 	set    *trust.Set
 	layout policy.Layout
 	shelf  *shelf
+
+	repository [32]byte
 }
 
 // Number returns the number of the publication, which is the version of its timestamp.
@@ -36,6 +39,19 @@ func (v *View) Set() *trust.Set { return v.set }
 
 // Layout returns how the repository divides projects into bins.
 func (v *View) Layout() policy.Layout { return v.layout }
+
+// Repository returns the SHA-256 of the repository's first root, which is its name for ever.
+func (v *View) Repository() [32]byte { return v.repository }
+
+// Standing returns who signs a project and what is listed, for signing requests. Unlike the other
+// methods it takes roles of the project that have expired.
+func (v *View) Standing(ctx context.Context, p pypi.Project) (*ceremony.Standing, error) {
+	s, err := ceremony.Look(v.set, v.loader(ctx), v.repository, p)
+	if err != nil {
+		return nil, fmt.Errorf("reading who signs %s: %w", p, err)
+	}
+	return s, nil
+}
 
 // Metadata returns one version of a role as it was published, also versions that are no longer
 // current as long as they are kept. ErrNotFound if there is none. Nobody may change the bytes.

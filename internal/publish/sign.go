@@ -1,0 +1,263 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// Sign publishes what a signing request holds: a claim, a release, or a change of keys. It is judged
+// here again, on the state that it will follow: if that is not what the request is based on, the
+// error is a *ceremony.Refused with the reason Stale. ErrUnsigned if signatures are missing. The
+// roles are published exactly as they were signed.
+type Sign struct {
+	Request *ceremony.Request
+	// Staged are the uploaded files that the request may list. Those that it does list are
+	// published.
+	Staged []File
+	Token  string // of who brought the request, for the record
+}
+
+// maxStaged bounds Sign.Staged.
+const maxStaged = 10_000
+
+func (c Sign) target() pypi.Project { return c.Request.Project }
+
+func (c Sign) check() error {
+	if c.Request == nil || c.Request.Project.IsZero() || len(c.Staged) > maxStaged || len(c.Token) > maxText {
+		return fmt.Errorf("a signing request without a project, or with more than %d staged files: %w", maxStaged, ErrInvalid)
+	}
+	for _, f := range c.Staged {
+		if err := f.check(); err != nil {
+			return err
+		}
+		if f.Project != c.Request.Project {
+			return fmt.Errorf("the staged file %s is none of %s: %w", f.Filename, c.Request.Project, ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// signing is a signing request in a batch.
+type signing struct {
+	request  *ceremony.Request
+	standing *ceremony.Standing
+	verdict  *ceremony.Verdict
+	files    []File
+	event    Event
+	err      error
+}
+
+// failure implements edit.
+func (s *signing) failure() error { return s.err }
+
+// sign takes a signing request into the batch. After an error the batch is as it was.
+func (b *batch) sign(ctx context.Context, c Sign) (edit, error) {
+	p := c.target()
+	if l := b.lists[p]; l != nil && l.touched() {
+		return nil, errNextBatch
+	}
+	if err := b.searchable(p); err != nil {
+		return nil, err
+	}
+	s := &signing{request: c.Request}
+	var err error
+	if s.standing, err = ceremony.Look(b.state.view.set, b.load, b.state.view.repository, p); err != nil {
+		return nil, fmt.Errorf("reading who signs %s: %w", p, err)
+	}
+	staged := make([]tuf.Target, len(c.Staged))
+	for i, f := range c.Staged {
+		if staged[i], err = f.Target(b.state.layout); err != nil {
+			return nil, err
+		}
+	}
+	if s.verdict, err = ceremony.Judge(c.Request, s.standing, staged, b.at); err != nil {
+		return nil, err
+	}
+	if !s.verdict.Complete() {
+		return nil, fmt.Errorf("%w: %s", ErrUnsigned, s.verdict.Next())
+	}
+	for _, added := range s.verdict.Added {
+		f := c.Staged[slices.IndexFunc(staged, func(t tuf.Target) bool { return sameTarget(t, added) })]
+		if err := b.names.free(ctx, f.Filename); err != nil {
+			return nil, err
+		}
+		f.Signers = s.signersOf(added.Path)
+		s.files = append(s.files, f)
+	}
+	for _, f := range s.files {
+		b.names.taken[f.Filename.String()] = true
+	}
+	s.record(b, c)
+	s.delegate(b)
+	b.signs[p] = s
+	return s, nil
+}
+
+// searchable refuses a project that clients can not look up whatever its maintainers sign, because
+// a bin on the way has expired; and renews the one bin that we can.
+func (b *batch) searchable(p pypi.Project) error {
+	layout := b.state.layout
+	claimed, err := b.role(policy.RoleClaimed, layout.ClaimedBin(p))
+	if err != nil {
+		return fmt.Errorf("reading the claimed projects of bin %s: %w", layout.Bin(p), err)
+	}
+	if !claimed.Expires().After(b.at) {
+		return fmt.Errorf("project %s: role %s: %w", p, layout.ClaimedBin(p), ErrExpired)
+	}
+	name := layout.UnclaimedBin(p)
+	bin, err := b.role(policy.RoleUnclaimed, name)
+	if err != nil {
+		return fmt.Errorf("reading the unclaimed projects of bin %s: %w", layout.Bin(p), err)
+	}
+	if policy.Due(name, bin.Expires(), b.lives.Of(name), b.at) {
+		b.binJob(name)
+	}
+	return nil
+}
+
+// signersOf returns who signed the role in which a new file is listed.
+func (s *signing) signersOf(path tuf.TargetPath) []key.ID {
+	for _, r := range s.verdict.Roles {
+		if _, ok := r.Targets.Lookup(path); ok {
+			return r.Signers
+		}
+	}
+	return nil
+}
+
+// delegate has the bin delegate to new keys, where that is the registry's to do.
+func (s *signing) delegate(b *batch) {
+	p, a := s.request.Project, s.verdict.Authority
+	e := binEdit{replace: s.standing.Base != nil, undo: func(err error) {
+		s.err = err
+		for _, r := range s.verdict.Roles {
+			delete(b.staged, r.Role)
+		}
+	}}
+	switch {
+	case s.request.Kind == ceremony.Claim:
+		e.delegation = policy.ClaimProject(b.state.layout, p, a, b.at)
+	case !a.Equal(s.standing.Authority):
+		e.delegation = policy.NewProject(b.state.layout, p, a)
+	default:
+		return
+	}
+	j := b.binJob(b.state.layout.UnclaimedBin(p))
+	j.edits = append(j.edits, e)
+}
+
+// record writes the line that the project's owners will see.
+func (s *signing) record(b *batch, c Sign) {
+	v := s.verdict
+	e := Event{Project: c.Request.Project, Time: b.at, Token: c.Token, Request: c.Request.ID()}
+	for _, r := range v.Roles {
+		for _, id := range r.Signers {
+			if !slices.Contains(e.Keys, id) {
+				e.Keys = append(e.Keys, id)
+			}
+		}
+	}
+	keys := fmt.Sprintf("%d of %d keys sign", v.Authority.Threshold(), len(v.Authority.KeyIDs()))
+	var parts []string
+	switch c.Request.Kind {
+	case ceremony.Claim:
+		e.Kind = EventClaimed
+		parts = append(parts, keys)
+	case ceremony.Rekey:
+		e.Kind = EventRekeyed
+		if added, removed := compareKeys(s.standing.Authority, v.Authority); added == 0 && removed > 0 {
+			e.Kind = EventRevoked
+		}
+		parts = append(parts, keys, "by "+string(v.By))
+	case ceremony.Release:
+		e.Kind = EventReleased
+		if len(v.Added)+len(v.Removed) == 0 && len(v.Changed) > 0 {
+			e.Kind = EventYanked
+		}
+	}
+	for _, n := range []struct {
+		n    int
+		what string
+	}{{len(v.Added), "added"}, {len(v.Removed), "removed"}, {len(v.Changed), "changed"}} {
+		if n.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d files %s", n.n, n.what))
+		}
+	}
+	e.Text = strings.Join(parts, ", ")
+	s.event = e
+}
+
+func compareKeys(old, next tuf.Authority) (added, removed int) {
+	before, after := old.KeyIDs(), next.KeyIDs()
+	for _, id := range after {
+		if !slices.Contains(before, id) {
+			added++
+		}
+	}
+	return added, len(before) + added - len(after)
+}
+
+// stageSigned puts what maintainers signed into the publication, as it is.
+func (b *batch) stageSigned() {
+	for _, s := range b.signs {
+		for _, r := range s.verdict.Roles {
+			b.stage(Metadata{Role: r.Role, Version: r.Version, Expires: r.Expires, Bytes: r.Bytes, Maintained: true})
+		}
+	}
+}
+
+// publishSigned adds to a publication what goes with the signed roles.
+func (b *batch) publishSigned(p *Publication) {
+	for _, s := range b.signs {
+		if s.err != nil {
+			continue
+		}
+		p.Files = append(p.Files, s.files...)
+		s.event.Publication = p.Number
+		p.Events = append(p.Events, s.event)
+		p.Closed = append(p.Closed, s.event.Request)
+	}
+	slices.SortFunc(p.Events, func(x, y Event) int { return strings.Compare(x.Project.String(), y.Project.String()) })
+}
+
+// verify checks a project's roles in the staged publication, and that clients find what was signed.
+func (s *signing) verify(next *trust.Set, load trust.Loader) error {
+	role := policy.ProjectRole(s.request.Project)
+	chain := []tuf.RoleName{s.standing.Tree, s.standing.Bin, role}
+	project, err := next.Delegated(load, chain...)
+	if err != nil {
+		return fmt.Errorf("project %s: %w", s.request.Project, err)
+	}
+	if ds := project.Delegations(); ds != nil {
+		for d := range ds.All() {
+			if _, err := next.Delegated(load, append(chain[:3:3], d.Name())...); err != nil {
+				return fmt.Errorf("project %s: %w", s.request.Project, err)
+			}
+		}
+	}
+	for _, want := range slices.Concat(s.verdict.Added, s.verdict.Changed) {
+		found, err := next.Find(want.Path, load)
+		if err != nil {
+			return fmt.Errorf("finding %s: %w", want.Path, err)
+		}
+		if !sameTarget(found.Target, want) {
+			return fmt.Errorf("%s is listed otherwise than it was signed", want.Path)
+		}
+	}
+	for _, path := range s.verdict.Removed {
+		if _, err := next.Find(path, load); !errors.Is(err, trust.ErrNotFound) {
+			return fmt.Errorf("%s was removed and is not gone: %w", path, err)
+		}
+	}
+	return nil
+}
