@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -93,107 +92,26 @@ func draftTargets(signed []byte, edit *TargetsEdit, issue *Issue) (*Draft, error
 	if err != nil {
 		return nil, fmt.Errorf("editing %s: %w", issue.Role, err)
 	}
-	files, size, err := targetChanges(edit, issue)
+	files, err := newFileEdit(edit, issue)
 	if err != nil {
 		return nil, fmt.Errorf("editing %s: %w", issue.Role, err)
 	}
 	changes = append(changes, issue.header()...)
 	changes = append(changes, put(MemberRoleName, quoted(string(issue.Role))))
-	changes = append(changes, change{"targets", func(old []byte) ([]byte, error) {
-		return spliceTargets(old, files, size)
-	}})
+	changes = append(changes, change{"targets", files.splice})
 	if edit.touchesDelegations() {
 		changes = append(changes, change{"delegations", func(old []byte) ([]byte, error) {
 			return spliceDelegations(old, edit)
 		}})
 	}
-	message, err := splice(make([]byte, 0, len(signed)+size+256*(1+len(edit.AddDelegations))), signed, changes)
+	message, err := splice(make([]byte, 0, len(signed)+files.size+256*(1+len(edit.AddDelegations))), signed, changes)
+	if err == nil {
+		message, err = files.fill(message)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("editing %s: %w", issue.Role, baseError(err))
 	}
 	return newDraft(issue.Role, issue, message)
-}
-
-// spliceTargets returns the "targets" object with its entries changed; size is about
-// how many bytes that adds.
-func spliceTargets(old []byte, files []change, size int) ([]byte, error) {
-	if old == nil {
-		old = []byte("{}")
-	}
-	if len(files) == 0 {
-		return old, nil
-	}
-	return splice(make([]byte, 0, len(old)+size), old, files)
-}
-
-// targetChanges validates the edit's targets and makes them changes of the "targets"
-// object, sorted by path, and estimates how many bytes those take.
-func targetChanges(edit *TargetsEdit, issue *Issue) (changes []change, size int, err error) {
-	changes = make([]change, 0, len(edit.Put)+len(edit.Remove))
-	var scratch []byte // shared by all entries: spliceBody copies one before it asks for the next
-	for i := range edit.Put {
-		t := &edit.Put[i]
-		if err := issue.granted(t.Path); err != nil {
-			return nil, 0, err
-		}
-		c, err := targetChange(t, &scratch)
-		if err != nil {
-			return nil, 0, err
-		}
-		changes = append(changes, c)
-		size += 128 + len(t.Path) + len(t.Custom)
-	}
-	for _, p := range edit.Remove {
-		changes = append(changes, change{string(p), func(old []byte) ([]byte, error) {
-			if old == nil {
-				return nil, fmt.Errorf("removing target %q: %w", p, ErrAbsent)
-			}
-			return nil, nil
-		}})
-	}
-	slices.SortFunc(changes, func(a, b change) int { return cmp.Compare(a.name, b.name) })
-	for i := 1; i < len(changes); i++ {
-		if changes[i-1].name == changes[i].name {
-			return nil, 0, fmt.Errorf("target %q is given twice: %w", changes[i].name, ErrPath)
-		}
-	}
-	return changes, size, nil
-}
-
-// targetChange checks one target. Its entry is encoded when it is asked for: a new one
-// into scratch, one that replaces another with what was unknown in that.
-func targetChange(t *tuf.Target, scratch *[]byte) (change, error) {
-	if _, err := tuf.ParseTargetPath(string(t.Path)); err != nil {
-		return change{}, fmt.Errorf("target %q: %w: %w", t.Path, ErrPath, err)
-	}
-	limits := tuf.DefaultLimits()
-	if t.Length < 0 || t.Length > limits.TargetLength {
-		return change{}, fmt.Errorf("target %q: length %d is outside 0 to %d: %w", t.Path, t.Length, limits.TargetLength, ErrTarget)
-	}
-	if err := checkHashes(t.Hashes); err != nil {
-		return change{}, fmt.Errorf("target %q: %w", t.Path, err)
-	}
-	custom := t.Custom
-	if custom != nil {
-		var err error
-		if custom, err = canonicalValue(custom, limits.Nesting-customLevel); err != nil {
-			return change{}, fmt.Errorf("target %q: custom object: %w: %w", t.Path, ErrTarget, err)
-		}
-		if custom[0] != '{' || len(custom) > limits.CustomBytes {
-			return change{}, fmt.Errorf("target %q: custom is not a JSON object of at most %d bytes: %w", t.Path, limits.CustomBytes, ErrTarget)
-		}
-	}
-	return change{string(t.Path), func(old []byte) (entry []byte, err error) {
-		if old == nil {
-			*scratch, err = tuf.AppendTarget((*scratch)[:0], *t)
-			return *scratch, err
-		}
-		return splice(nil, old, []change{
-			put("custom", custom), // nil takes the old one out
-			put("hashes", tuf.AppendHashes(nil, t.Hashes)),
-			put("length", number(t.Length)),
-		})
-	}}, nil
 }
 
 // memberChanges turns additional members into changes. Names of the

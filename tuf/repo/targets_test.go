@@ -328,3 +328,48 @@ func TestEditSharesNoMemory(t *testing.T) {
 		t.Error("an edit changed what it was made from, or another edit")
 	}
 }
+
+// Entries cost no memory of their own: neither new ones, nor those of a base that stay.
+func TestAllocationsDoNotGrow(t *testing.T) {
+	r := newRole(t, "large")
+	of := func(n int) (drafting, editing, signing, listing float64) {
+		spec := repo.TargetsSpec{Targets: make([]tuf.Target, n)}
+		roles := map[tuf.RoleName]int64{"targets": 1}
+		for i := range spec.Targets {
+			spec.Targets[i] = target(fmt.Sprintf("3f/large/large-1.%06d.0.whl", i), fmt.Sprint(i))
+			roles[tuf.RoleName(fmt.Sprintf("project.p%06d", i))] = 1
+		}
+		d, err := repo.NewTargets(spec, r.issue(1))
+		base := r.targets(t, d, err)
+		one := repo.TargetsEdit{Put: []tuf.Target{target("3f/large/large-2.0.whl", "new")}, Remove: []tuf.TargetPath{spec.Targets[7].Path}}
+		s := newRole(t, tuf.RoleSnapshot)
+		d, err = repo.NewSnapshot(roles, s.issue(1))
+		open, err := repo.OpenSnapshot(s.snapshot(t, d, err))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := func(f func() error) float64 {
+			return testing.AllocsPerRun(5, func() {
+				if err := f(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		drafting = count(func() error { _, err := repo.NewTargets(spec, r.issue(1)); return err })
+		editing = count(func() error { _, err := repo.EditTargets(base, one, r.issue(2)); return err })
+		signing = count(func() error { _, err := repo.Sign(t.Context(), d, s.signer); return err })
+		listing = count(func() error {
+			_, _, err := open.Edit(map[tuf.RoleName]int64{"project.p000003": 2}, s.issue(2))
+			return err
+		})
+		return drafting, editing, signing, listing
+	}
+	d1, e1, s1, l1 := of(100)
+	d2, e2, s2, l2 := of(4000)
+	t.Logf("for 100 and for 4000 entries: drafting %.0f %.0f, editing %.0f %.0f, signing %.0f %.0f, a snapshot's edit %.0f %.0f", d1, d2, e1, e2, s1, s2, l1, l2)
+	for what, more := range map[string]float64{"drafting": d2 - d1, "editing": e2 - e1, "signing": s2 - s1, "a snapshot's edit": l2 - l1} {
+		if more > 10 {
+			t.Errorf("%s: %.0f allocations more for 4000 entries than for 100", what, more)
+		}
+	}
+}
