@@ -1,10 +1,12 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"example.com/bailiwick/tuf"
@@ -33,6 +35,10 @@ type Client struct {
 	anchor  []byte
 	now     func() time.Time
 	options trust.Options
+
+	// last is what the latest update verified, nil before there was one. It spares
+	// the next update to verify stored bytes again that are still the same.
+	last atomic.Pointer[trust.Set]
 }
 
 // New checks the configuration and the anchor. It makes no request.
@@ -63,8 +69,9 @@ func New(c Config) (*Client, error) {
 // Refresh asks the repository what is current, verifies that, and persists what
 // was accepted, step by step in the order of the specification, so that
 // whatever interrupts it, a later refresh succeeds and trusts no less carefully.
-// With nothing new it makes two requests, for the next root and the timestamp.
-// It holds the store's lock meanwhile.
+// With nothing new it makes two requests, for the next root and the timestamp,
+// and verifies nothing that this client has verified before, unless the stored
+// bytes changed. It holds the store's lock meanwhile.
 //
 // Errors are *trust.RefusedError, *NetworkError, *StoreError, *LockedError, or
 // the context's. After an error, what was trusted before still is.
@@ -106,6 +113,7 @@ func (c *Client) update(ctx context.Context, offline bool) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.last.Store(set)
 	_, room := roots.Want()
 	return newView(c, set, offline, !room), nil
 }
@@ -122,11 +130,7 @@ var errOffline = errors.New("not stored, and this session makes no requests")
 // roots follows the chain from the anchor: first as far as it is stored, then
 // with the repository.
 func (u *update) roots(ctx context.Context) (*trust.RootStage, error) {
-	r, err := trust.Begin(u.anchor, u.now(), u.options)
-	if err != nil {
-		return nil, err
-	}
-	known, err := u.storedRoot()
+	r, known, err := u.begin()
 	if err != nil {
 		return nil, err
 	}
@@ -164,19 +168,30 @@ func (u *update) roots(ctx context.Context) (*trust.RootStage, error) {
 	return r, nil
 }
 
-// storedRoot returns the newest root of earlier sessions, nil if there is none.
-// It is not an anchor: it only says how far the chain must lead. One that can
-// not be read is not passed over, since it stands for trust that was lost.
-func (u *update) storedRoot() (*tuf.Root, error) {
+// begin returns where the chain of roots begins, and the newest root of earlier
+// sessions, nil if there is none. That is no anchor: it only says how far the
+// chain must lead. One that can not be read is not passed over, since it stands
+// for trust that was lost.
+//
+// The chain begins at the anchor. If what is stored is the very root to which
+// this client followed it before, it begins there, with all that was verified
+// under that root.
+func (u *update) begin() (r *trust.RootStage, known *tuf.Root, err error) {
 	data, err := u.load("root.json")
-	if err != nil || data == nil {
-		return nil, err
-	}
-	r, err := trust.Begin(data, time.Time{}, u.options)
 	if err != nil {
-		return nil, &StoreError{Op: "loading", Name: "root.json", Err: fmt.Errorf("the stored root is damaged; remove the stored state to start again from the trusted root: %w", err)}
+		return nil, nil, err
 	}
-	return r.Root(), nil
+	if last := u.last.Load(); last != nil && bytes.Equal(data, last.Root().Bytes()) {
+		return last.Next(u.now()), last.Root(), nil
+	}
+	if r, err = trust.Begin(u.anchor, u.now(), u.options); err != nil || data == nil {
+		return r, nil, err
+	}
+	stored, err := trust.Begin(data, time.Time{}, u.options)
+	if err != nil {
+		return nil, nil, &StoreError{Op: "loading", Name: "root.json", Err: fmt.Errorf("the stored root is damaged; remove the stored state to start again from the trusted root: %w", err)}
+	}
+	return r, stored.Root(), nil
 }
 
 // storedChain follows the stored roots. A damaged one ends it: from there on the
@@ -266,7 +281,7 @@ func (u *update) snapshot(ctx context.Context, s *trust.SnapshotStage) (*trust.T
 	}
 	_ = s.Stored(old) // as for the timestamp
 	if next, ok := s.Keep(); ok {
-		return next, nil
+		return next, u.heal("snapshot.json", old, next.Snapshot().Bytes())
 	}
 	data, err := u.fetch(ctx, s.Want(), "5.5.1")
 	if err != nil {
@@ -286,7 +301,7 @@ func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set
 	}
 	_ = s.Stored(old) // as for the timestamp
 	if set, ok := s.Keep(); ok {
-		return set, nil
+		return set, u.heal("targets.json", old, set.Targets().Bytes())
 	}
 	data, err := u.fetch(ctx, s.Want(), "5.6.1")
 	if err != nil {
@@ -297,6 +312,14 @@ func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set
 		return nil, err
 	}
 	return set, u.save("targets.json", set.Targets().Bytes())
+}
+
+// heal saves what is in force, if it was carried along and the store has lost it.
+func (u *update) heal(name string, stored, inForce []byte) error {
+	if bytes.Equal(stored, inForce) {
+		return nil
+	}
+	return u.save(name, inForce)
 }
 
 // fetch gets one metadata file. What the repository should have and has not, or

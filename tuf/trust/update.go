@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -163,15 +164,21 @@ func (s *TimestampStage) Want() Want {
 // no file. It is held against the present root, and not against its expiry: an
 // expired timestamp still protects its successor from rollback. On an error,
 // go on as if there were no such file.
+//
+// Where a Set was carried along (Set.Next), its timestamp stays in force unless
+// the stored one is as new, and the very bytes of it are not verified again.
+// The same goes for the other stages.
 func (s *TimestampStage) Stored(data []byte) error {
-	if data == nil {
+	if data == nil || s.timestamp != nil && bytes.Equal(data, s.timestamp.Bytes()) {
 		return nil
 	}
 	t, err := s.verify(data)
 	if err != nil {
 		return err
 	}
-	s.timestamp = t
+	if s.timestamp == nil || t.Version() >= s.timestamp.Version() {
+		s.timestamp = t
+	}
 	return nil
 }
 
@@ -239,14 +246,16 @@ func (s *SnapshotStage) Want() Want {
 // is Keep's question; in any case it protects its successor from rollback. On
 // an error, go on as if there were no such file.
 func (s *SnapshotStage) Stored(data []byte) error {
-	if data == nil {
+	if data == nil || s.snapshot != nil && bytes.Equal(data, s.snapshot.Bytes()) {
 		return nil
 	}
 	old, err := s.verify(data, noMeta)
 	if err != nil {
 		return err
 	}
-	s.snapshot = old
+	if s.snapshot == nil || old.Version() >= s.snapshot.Version() {
+		s.snapshot = old
+	}
 	return nil
 }
 
@@ -314,8 +323,8 @@ func (s *TargetsStage) Want() Want {
 // Stored offers the targets file that the caller persisted before; nil bytes
 // are no file. On an error, go on as if there were no such file.
 func (s *TargetsStage) Stored(data []byte) error {
-	if data == nil {
-		return nil
+	if data == nil || s.targets != nil && bytes.Equal(data, s.targets.targets.Bytes()) {
+		return nil // what depends on the snapshot and the time, Keep asks in any case
 	}
 	n, err := s.verify(data)
 	if err != nil {
