@@ -37,7 +37,12 @@ const agentVariable = "SSH_AUTH_SOCK"
 // agents is the running ssh-agent. Its Ed25519 and ECDSA keys sign the bytes that they are given, so
 // what they make are ordinary TUF signatures. Every question has a connection of its own: the socket
 // may come and go between signatures.
-type agents struct{ options OpenOptions }
+type agents struct {
+	options  OpenOptions
+	listTime time.Duration
+}
+
+func newAgents(o OpenOptions) *agents { return &agents{o, agentListTime} }
 
 func (a *agents) close() error { return nil }
 
@@ -68,7 +73,7 @@ func (a *agents) open(ctx context.Context, address string) ([]opened, error) {
 		return nil, fmt.Errorf("%w: %s is not set; start one with eval \"$(ssh-agent)\" and give it a key with ssh-add, "+
 			"or make a key file with bailiwick keys new", ErrNoAgent, agentVariable)
 	}
-	held, err := withAgent(ctx, socket, agentListTime, agent.Agent.List)
+	held, err := withAgent(ctx, socket, a.listTime, agent.Agent.List)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ type scheme struct {
 func schemes(o OpenOptions) []scheme {
 	return []scheme{
 		{"file", "file:PATH", &files{o}},
-		{"ssh-agent", "ssh-agent:SHA256:FINGERPRINT", &agents{o}},
+		{"ssh-agent", "ssh-agent:SHA256:FINGERPRINT", newAgents(o)},
 		{"pkcs11", "pkcs11:token=LABEL;object=LABEL", newTokens(o)},
 	}
 }

@@ -13,15 +13,26 @@ import (
 	"example.com/bailiwick/tuf/key"
 )
 
+// long is the length of the longest message that Run signs, in bytes: a project role with some thousand
+// files.
+const long = 1 << 20
+
 // Run runs the contract suite on a signer.
-func Run(t *testing.T, s key.Signer) {
+func Run(t *testing.T, s key.Signer) { RunUpTo(t, s, long) }
+
+// RunUpTo is Run for a signer whose device takes messages of at most most bytes. Longer ones it has to
+// refuse, and to be good afterwards.
+func RunUpTo(t *testing.T, s key.Signer, most int) {
 	t.Run("the public key is always the same", func(t *testing.T) {
 		first := s.Public()
 		if first == nil || first.ID() == "" || first.ID() != s.Public().ID() {
 			t.Errorf("Public = %v, then %v", first, s.Public())
 		}
 	})
-	t.Run("signatures verify, for their message alone", func(t *testing.T) { testVerify(t, s) })
+	t.Run("signatures verify, for their message alone", func(t *testing.T) { testVerify(t, s, most) })
+	if most < long {
+		t.Run("longer messages are refused", func(t *testing.T) { testTooLong(t, s) })
+	}
 	t.Run("the message is not changed", func(t *testing.T) { testMessage(t, s) })
 	t.Run("a cancelled call makes no signature", func(t *testing.T) { testCancelled(t, s) })
 	t.Run("several goroutines sign", func(t *testing.T) { testRivals(t, s) })
@@ -36,9 +47,9 @@ func sign(t *testing.T, s key.Signer, message []byte) []byte {
 	return sig
 }
 
-func testVerify(t *testing.T, s key.Signer) {
+func testVerify(t *testing.T, s key.Signer, most int) {
 	var before []byte
-	for _, n := range []int{0, 1, 64, 5_000, 1 << 20} {
+	for _, n := range []int{0, 1, 64, 5_000, min(most, long)} {
 		message := bytes.Repeat([]byte{'x'}, n)
 		sig := sign(t, s, message)
 		if !s.Public().Verify(message, sig) {
@@ -57,6 +68,13 @@ func testVerify(t *testing.T, s key.Signer) {
 			t.Error("a changed signature verifies")
 		}
 	}
+}
+
+func testTooLong(t *testing.T, s key.Signer) {
+	if sig, err := s.Sign(t.Context(), make([]byte, long)); err == nil || sig != nil {
+		t.Errorf("Sign of %d bytes = %x, %v; want an error", long, sig, err)
+	}
+	sign(t, s, []byte("message"))
 }
 
 func testMessage(t *testing.T, s key.Signer) {
