@@ -13,7 +13,7 @@ import (
 
 // files compares what the payloads list with what is published and staged.
 func (j *judge) files() error {
-	current := j.current()
+	current := j.s.listing()
 	touched := make(map[tuf.TargetPath]bool)
 	for role, t := range j.drafts {
 		for path, raw := range differences(current.of(role, j.role), t) {

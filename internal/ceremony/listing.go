@@ -98,3 +98,30 @@ func pull(t *tuf.Targets) (func() ([]byte, []byte, bool), func()) {
 	}
 	return iter.Pull2(t.Entries())
 }
+
+// Files yields the path of every file that a client finds in the project, sub-roles included, each
+// once.
+func (s *Standing) Files() iter.Seq[tuf.TargetPath] {
+	return func(yield func(tuf.TargetPath) bool) {
+		l := s.listing()
+		seen := make(map[tuf.TargetPath]bool)
+		for path := range l.all() {
+			if _, ok := l.lookup(path); !ok || seen[path] {
+				continue
+			}
+			seen[path] = true
+			if !yield(path) {
+				return
+			}
+		}
+	}
+}
+
+// listing returns what a client finds now.
+func (s *Standing) listing() *listing {
+	l := &listing{project: s.Base, subs: make(map[tuf.RoleName]*tuf.Targets, len(s.Subs))}
+	for _, sub := range s.Subs {
+		l.subs[sub.Delegation.Name()] = sub.Targets
+	}
+	return l
+}

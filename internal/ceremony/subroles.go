@@ -123,15 +123,6 @@ func (j *judge) subRole(d tuf.Delegation) error {
 	return nil
 }
 
-// now is what a client finds before the request.
-func (j *judge) current() *listing {
-	l := &listing{project: j.s.Base, subs: make(map[tuf.RoleName]*tuf.Targets, len(j.s.Subs))}
-	for _, s := range j.s.Subs {
-		l.subs[s.Delegation.Name()] = s.Targets
-	}
-	return l
-}
-
 // delegationsChange reports whether other sub-roles, or for other paths, are delegated afterwards.
 func (j *judge) delegationsChange() bool {
 	project := j.drafts[j.role]

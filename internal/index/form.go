@@ -16,6 +16,10 @@ type Form struct {
 	Filetype        string // "sdist" or "bdist_wheel"
 	PyVersion       string // "source", a Python tag, or empty
 
+	// Stage asks that the file is staged for its maintainers' signature even if nobody has claimed
+	// the project: so that a new project can be claimed by its first release.
+	Stage bool
+
 	// Digests of the content, decoded; nil if not sent. At least one is there.
 	MD5, SHA256, Blake2b256 []byte
 }
@@ -24,6 +28,7 @@ type Form struct {
 const (
 	fieldAction   = ":action"
 	fieldProtocol = "protocol_version"
+	fieldStage    = "bailiwick_stage"
 )
 
 // maxField bounds the fields that a Form is made of, in bytes. All of them are short.
@@ -61,9 +66,13 @@ func ParseForm(fields map[string][]string, filename string) (Form, error) {
 		SHA256:          p.digest("sha256_digest", 32),
 		Blake2b256:      p.digest("blake2_256_digest", 32),
 	}
+	stage := p.get(fieldStage)
+	f.Stage = stage == "1"
 	switch {
 	case p.err != nil:
 		return Form{}, p.err
+	case stage != "" && !f.Stage:
+		return Form{}, refuse(Invalid, "the form field %s is %q; it is 1, or left out", fieldStage, stage)
 	case filename == "":
 		return Form{}, refuse(Invalid, "the form has no file; send it as the part \"content\" with its file name")
 	case f.Filetype != "sdist" && f.Filetype != "bdist_wheel":

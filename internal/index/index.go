@@ -17,13 +17,16 @@ type Limits struct {
 // DefaultFileSize is the limit of the public index.
 const DefaultFileSize = 100 << 20
 
-// Config is what an [Index] is made of. Everything but Limits is required.
+// Config is what an [Index] is made of. Everything but Limits and Records is required.
 type Config struct {
 	Publisher *publish.Publisher
 	Files     Files
 	Tokens    Tokens
-	Limits    Limits
-	Now       func() time.Time
+	// Records keeps what waits for maintainers' signatures. Without it nobody can claim a project
+	// here, and uploads to claimed projects are refused.
+	Records Records
+	Limits  Limits
+	Now     func() time.Time
 }
 
 // Index is a Python package index. Safe for concurrent use.
@@ -31,6 +34,7 @@ type Index struct {
 	publisher *publish.Publisher
 	files     Files
 	tokens    Tokens
+	records   Records // nil: none
 	limits    Limits
 	now       func() time.Time
 
@@ -48,5 +52,5 @@ func New(c Config) (*Index, error) {
 	if c.Limits.FileSize == 0 {
 		c.Limits.FileSize = DefaultFileSize
 	}
-	return &Index{publisher: c.Publisher, files: c.Files, tokens: c.Tokens, limits: c.Limits, now: c.Now}, nil
+	return &Index{publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, now: c.Now}, nil
 }

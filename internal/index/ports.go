@@ -6,15 +6,19 @@ import (
 	"io"
 	"time"
 
+	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/tuf"
 )
 
-// Errors of [Files] and [Tokens]. An implementation wraps them; callers test with errors.Is.
+// Errors of [Files], [Tokens] and [Records]. An implementation wraps them; callers test with errors.Is.
 var (
 	// ErrNoBlob: no content with this SHA-256 is kept.
 	ErrNoBlob = errors.New("no such content")
 	// ErrNoToken: no token has this hash.
 	ErrNoToken = errors.New("no such token")
+	// ErrNoRequest: no signing request has this identifier, or not any more.
+	ErrNoRequest = errors.New("no such signing request")
 	// ErrFull: the content could not be stored because space has run out. The caller may try
 	// again later; nothing was kept.
 	ErrFull = errors.New("no space left for content")
@@ -55,6 +59,86 @@ type Staged interface {
 type Blob interface {
 	io.ReadSeekCloser
 	Size() int64 // bytes
+}
+
+// Records keeps what waits for the signatures of maintainers, and what happened to their projects.
+// It is one store, so that a publication drops in its own transaction what it has executed: see
+// publish.Ledger.Commit. All methods may be called concurrently.
+type Records interface {
+	StagedFiles
+	Requests
+	Events
+}
+
+// StagedFiles keeps what is known of files that were uploaded and checked and that nobody has
+// signed yet. Their content is in [Files].
+type StagedFiles interface {
+	// AddStaged adds a file, and the event that says so, in one transaction. A file of the same
+	// name and SHA-256 that is there already stays as it is, nothing is recorded, and the answer is
+	// false. Durable on return.
+	AddStaged(ctx context.Context, f publish.File, e publish.Event) (bool, error)
+
+	// Staged returns the staged files of a project, in the order of their names, then the oldest
+	// first.
+	Staged(ctx context.Context, p pypi.Project) ([]publish.File, error)
+
+	// RemoveStaged drops all staged files of one name, and records the event if there were any. It
+	// returns how many.
+	RemoveStaged(ctx context.Context, name pypi.Filename, e publish.Event) (int, error)
+
+	// ExpireStaged drops files that were staged before a time, of all projects. It returns how many.
+	ExpireStaged(ctx context.Context, before time.Time) (int, error)
+}
+
+// Requests keeps signing requests that wait for signatures.
+type Requests interface {
+	// AddRequest adds a request, and the event that says so, in one transaction. A request of the
+	// same identifier stays as it is, nothing is recorded, and the answer is false. Durable on
+	// return.
+	AddRequest(ctx context.Context, r StoredRequest, e publish.Event) (bool, error)
+
+	// Request returns a request with the signatures that were added since, or ErrNoRequest.
+	Request(ctx context.Context, id string) (StoredRequest, error)
+
+	// Requests returns those of a project, oldest first.
+	Requests(ctx context.Context, p pypi.Project) ([]StoredRequest, error)
+
+	// SignRequest adds signatures to a request, and records the event, in one transaction. A
+	// signature takes the place of an earlier one on the same role by the same key. Durable on
+	// return. ErrNoRequest if it is gone: executed, aborted or expired.
+	SignRequest(ctx context.Context, id string, signatures []RoleSignature, e publish.Event) error
+
+	// CloseRequest drops a request, and records the event, in one transaction. ErrNoRequest if it
+	// is gone already; nothing is recorded then.
+	CloseRequest(ctx context.Context, id string, e publish.Event) error
+
+	// ExpireRequests drops requests that expire at or before a time. It returns how many.
+	ExpireRequests(ctx context.Context, now time.Time) (int, error)
+}
+
+// Events is the record of what happened to projects. It is written by the methods above and by
+// publications.
+type Events interface {
+	// Events returns the newest events of a project, newest first, at most limit of them.
+	Events(ctx context.Context, p pypi.Project, limit int) ([]publish.Event, error)
+}
+
+// StoredRequest is a signing request as it is kept.
+type StoredRequest struct {
+	ID       string
+	Project  pypi.Project
+	Body     []byte    // encoded by ceremony, with the signatures that it came with
+	Token    string    // identifier of the token that brought it
+	Received time.Time // UTC, whole seconds
+	Expires  time.Time // UTC, whole seconds
+	// Signatures were added since. Set by Request and Requests; AddRequest passes over it.
+	Signatures []RoleSignature
+}
+
+// RoleSignature is a signature on one role of a request.
+type RoleSignature struct {
+	Role      tuf.RoleName
+	Signature tuf.Signature
 }
 
 // Token is the right to upload. The secret itself is never stored.

@@ -3,6 +3,9 @@ package index
 import (
 	"fmt"
 	"strings"
+
+	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/tuf"
 )
 
 // Kind says what sort of mistake a [Refusal] is. The set is closed; whoever speaks to the user has
@@ -20,6 +23,7 @@ const (
 	TooLarge                        // 413: over a limit of size
 	Busy                            // 503: too much to do just now; the same request will work in a moment
 	Unavailable                     // 503: the index can not publish until somebody mends it (disk full, clock wrong)
+	Conflict                        // 409: a signing request is not based on the newest version; make it anew on Refusal.Version
 )
 
 // String returns a stable word for logs and metrics.
@@ -27,6 +31,7 @@ func (k Kind) String() string {
 	words := [...]string{
 		Invalid: "invalid", Unauthenticated: "unauthenticated", Forbidden: "forbidden", NotFound: "not-found",
 		Exists: "exists", Gone: "gone", TooLarge: "too-large", Busy: "busy", Unavailable: "unavailable",
+		Conflict: "conflict",
 	}
 	if k <= 0 || int(k) >= len(words) {
 		return fmt.Sprintf("kind(%d)", int(k))
@@ -46,6 +51,12 @@ type Refusal struct { //nolint:errname // the word for what it is; an error only
 	Detail string
 	// Err is the cause, for the log and for errors.Is; may be nil.
 	Err error
+
+	// Reason is the finer reason of a refused signing request; empty for everything else.
+	Reason ceremony.Reason
+	// Role and Version say, of a Conflict, which role has which newest version.
+	Role    tuf.RoleName
+	Version int64
 }
 
 // maxMessage bounds Refusal.Message, in bytes.

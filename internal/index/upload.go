@@ -20,10 +20,23 @@ type Receipt struct {
 	Publication int64    // number of a publication that shows it
 	Unchanged   bool     // the same file was there already
 	Warnings    []string // what the uploader should mend next time, one sentence each
+	// Staged: the project is claimed, so the file waits for its maintainers' signature. It is kept
+	// and checked, and nobody can see it. Publication is 0.
+	Staged bool
+}
+
+// Line says what happens next to a staged file, in one sentence for the uploader; "" if the file
+// is not staged.
+func (r Receipt) Line() string {
+	if !r.Staged {
+		return ""
+	}
+	return phrase(fmt.Sprintf("staged: %s waits for its maintainers' signature; sign with bailiwick publish or bailiwick sign %s", r.Filename, r.Project))
 }
 
 // Upload checks a file against its form, its name, its own metadata and the rights of the actor,
-// keeps it, and publishes it. It returns when every client can install the file. A file that is
+// keeps it, and publishes it. It returns when every client can install the file; a file of a claimed
+// project is staged instead, see Receipt.Staged. A file that is
 // listed already with the same bytes is success, so an upload may be repeated after any error.
 // The content stays the caller's to Close.
 func (x *Index) Upload(ctx context.Context, a Actor, f Form, c *Content) (Receipt, error) {
@@ -54,11 +67,18 @@ func (x *Index) Upload(ctx context.Context, a Actor, f Form, c *Content) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	done, err := x.publisher.Publish(ctx, publish.AddFile{File: publish.File{
+	file := publish.File{
 		Filename: filename, Project: project, Version: filename.Version().String(),
 		Size: c.size, SHA256: c.sha256, MetadataSHA256: metadata,
 		RequiresPython: info.Metadata.RequiresPython, Uploader: a.id,
-	}})
+	}
+	if f.Stage {
+		return x.stage(ctx, receipt, file)
+	}
+	done, err := x.publisher.Publish(ctx, publish.AddFile{File: file})
+	if errors.Is(err, publish.ErrNotRegistry) && x.records != nil {
+		return x.stage(ctx, receipt, file)
+	}
 	if err != nil {
 		return Receipt{}, publishError(filename.String(), err)
 	}
@@ -103,7 +123,7 @@ func (x *Index) listed(ctx context.Context, name pypi.Filename, c *Content) (int
 	}
 	found, err := view.Find(ctx, view.Layout().Path(name.Project(), name))
 	switch {
-	case errors.Is(err, trust.ErrNotFound):
+	case errors.Is(err, trust.ErrNotFound), expired(err):
 		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("looking up %s: %w", name, err)
@@ -112,6 +132,13 @@ func (x *Index) listed(ctx context.Context, name pypi.Filename, c *Content) (int
 		return 0, refuse(Exists, "File already exists: %s with other content; a file name can not be used twice, raise the version", name)
 	}
 	return view.Number(), nil
+}
+
+// expired reports whether a search ended at a role that has expired. The role of a claimed project
+// may: its maintainers then upload and sign the release that renews it.
+func expired(err error) bool {
+	var refused *trust.RefusedError
+	return errors.As(err, &refused) && refused.Code == trust.Expired
 }
 
 // keepAll makes the file and its METADATA durable, and returns the hash of the latter, nil if the

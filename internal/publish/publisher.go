@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 )
@@ -397,4 +398,10 @@ func (p *Publisher) failed(ctx context.Context, err error) {
 	if errors.Is(err, ErrVerification) {
 		p.c.Log.ErrorContext(ctx, "ALARM: a staged publication does not verify; nothing was published", slog.Any("error", err))
 	}
+}
+
+// File returns what was published under a file name, deleted files included; ErrNotFound if the
+// name was never used.
+func (p *Publisher) File(ctx context.Context, name pypi.Filename) (File, error) {
+	return p.c.Ledger.File(ctx, name)
 }
