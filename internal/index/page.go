@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/pypi/dist"
 	"example.com/bailiwick/internal/pypi/simple"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/trust"
@@ -148,16 +150,37 @@ func (x *Index) open(ctx context.Context, path tuf.TargetPath, want *[32]byte, m
 	if want != nil && *want != file.SHA256 {
 		return nil, absent
 	}
-	sum := file.SHA256
-	if metadata {
-		if file.MetadataSHA256 == nil {
-			return nil, absent
-		}
-		sum = *file.MetadataSHA256
+	if metadata && file.MetadataSHA256 == nil {
+		return nil, absent
 	}
-	blob, err := x.files.Open(ctx, sum)
+	blob, err := x.files.Open(ctx, file.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("opening the content of %s: %w", path, err)
 	}
-	return &File{Blob: blob, SHA256: sum, Uploaded: file.UploadTime}, nil
+	if !metadata {
+		return &File{Blob: blob, SHA256: file.SHA256, Uploaded: file.UploadTime}, nil
+	}
+	data, err := readMetadata(blob, *file.MetadataSHA256)
+	if err != nil {
+		return nil, fmt.Errorf("reading METADATA of %s: %w", path, err)
+	}
+	return &File{Blob: data, SHA256: *file.MetadataSHA256, Uploaded: file.UploadTime}, nil
 }
+
+// readMetadata takes METADATA out of a wheel, which it closes. It is what was signed, or an error.
+func readMetadata(wheel Blob, want [32]byte) (Blob, error) {
+	data, err := dist.CoreMetadata(wheel, wheel.Size())
+	if err = errors.Join(err, wheel.Close()); err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(data) != want {
+		return nil, errors.New("the stored wheel does not hold the METADATA that was signed")
+	}
+	return inMemory{bytes.NewReader(data)}, nil
+}
+
+// inMemory is a Blob without a file.
+type inMemory struct{ *bytes.Reader }
+
+// Close implements Blob.
+func (inMemory) Close() error { return nil }

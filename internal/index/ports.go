@@ -24,8 +24,7 @@ var (
 	ErrFull = errors.New("no space left for content")
 )
 
-// Files keeps immutable content under its SHA-256: distribution files, and the METADATA files
-// taken out of them. All methods may be called concurrently.
+// Files keeps immutable content, distribution files, under its SHA-256. All methods may be called concurrently.
 type Files interface {
 	// Stage returns a place for content whose hash is not known yet. The caller ends it with
 	// exactly one of Keep and Discard. What a crash leaves behind is removed by the adapter.
@@ -58,6 +57,7 @@ type Staged interface {
 // Blob is kept content, open for reading. It belongs to one goroutine.
 type Blob interface {
 	io.ReadSeekCloser
+	io.ReaderAt
 	Size() int64 // bytes
 }
 

@@ -63,13 +63,12 @@ func (x *Index) Upload(ctx context.Context, a Actor, f Form, c *Content) (Receip
 	if err != nil {
 		return Receipt{}, distError(filename, err)
 	}
-	metadata, err := x.keepAll(ctx, c, info)
-	if err != nil {
+	if err := c.keep(ctx); err != nil {
 		return Receipt{}, err
 	}
 	file := publish.File{
 		Filename: filename, Project: project, Version: filename.Version().String(),
-		Size: c.size, SHA256: c.sha256, MetadataSHA256: metadata,
+		Size: c.size, SHA256: c.sha256, MetadataSHA256: metadataSum(info),
 		RequiresPython: info.Metadata.RequiresPython, Uploader: a.id,
 	}
 	if f.Stage {
@@ -141,28 +140,14 @@ func expired(err error) bool {
 	return errors.As(err, &refused) && refused.Code == trust.Expired
 }
 
-// keepAll makes the file and its METADATA durable, and returns the hash of the latter, nil if the
-// file has none to serve. Content that no publication comes to list stays behind harmlessly.
-func (x *Index) keepAll(ctx context.Context, c *Content, info *dist.Info) (*[32]byte, error) {
-	if err := c.keep(ctx); err != nil {
-		return nil, err
-	}
+// metadataSum returns the hash of a wheel's METADATA, which is served beside it (PEP 658), nil if the
+// file has none to serve. METADATA itself is read out of the kept wheel when somebody asks for it.
+func metadataSum(info *dist.Info) *[32]byte {
 	if info.CoreMetadata == nil {
-		return nil, nil
-	}
-	staged, err := x.files.Stage(ctx)
-	if err != nil {
-		return nil, storeError("staging METADATA", err)
+		return nil
 	}
 	sum := sha256.Sum256(info.CoreMetadata)
-	_, err = staged.Write(info.CoreMetadata)
-	if err == nil {
-		err = staged.Keep(ctx, sum)
-	}
-	if err != nil {
-		return nil, errors.Join(storeError("keeping METADATA", err), staged.Discard())
-	}
-	return &sum, nil
+	return &sum
 }
 
 func warnings(name pypi.Filename) []string {

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -9,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/pypi/dist"
 	"example.com/bailiwick/tuf/client"
 	"example.com/bailiwick/tuf/trust"
 )
@@ -86,29 +85,7 @@ func (e *Engine) metadataInside(ctx context.Context, f *File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readMetadata(blob, blob.Size())
-}
-
-// readMetadata finds METADATA in a wheel whose bytes are verified; the hash decides whether it is the
-// right one, so nothing else about the archive is checked here.
-func readMetadata(r io.ReaderAt, size int64) ([]byte, error) {
-	archive, err := zip.NewReader(r, size)
-	if err != nil {
-		return nil, fmt.Errorf("opening the wheel: %w", err)
-	}
-	for _, entry := range archive.File {
-		folder, ok := strings.CutSuffix(entry.Name, ".dist-info/METADATA")
-		if !ok || strings.Contains(folder, "/") {
-			continue
-		}
-		body, err := entry.Open()
-		if err != nil {
-			return nil, fmt.Errorf("opening METADATA in the wheel: %w", err)
-		}
-		data, err := io.ReadAll(io.LimitReader(body, maxMetadata)) //nolint:forbidigo // bounded
-		return data, errors.Join(err, body.Close())
-	}
-	return nil, errors.New("the wheel holds no METADATA")
+	return dist.CoreMetadata(blob, blob.Size())
 }
 
 func (e *Engine) cachedMetadata(sum [sha256.Size]byte) ([]byte, bool) {

@@ -1,9 +1,11 @@
 package dist
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -159,4 +161,35 @@ func mayLackHash(dir, path string) bool {
 func isStrongHash(s string) bool {
 	algorithm, digest, ok := strings.Cut(s, "=")
 	return ok && digest != "" && (algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512")
+}
+
+// CoreMetadata reads METADATA out of a wheel whose bytes are trusted to be those of a wheel that
+// [Check] has passed, or whose METADATA the caller holds against a signed hash: nothing else about
+// the archive is looked at. The result is at most the default limit long.
+func CoreMetadata(r io.ReaderAt, size int64) ([]byte, error) {
+	archive, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("opening the wheel: %w", err)
+	}
+	limit := DefaultLimits().Metadata
+	for _, entry := range archive.File {
+		folder, ok := strings.CutSuffix(entry.Name, ".dist-info/METADATA")
+		if !ok || strings.Contains(folder, "/") {
+			continue
+		}
+		body, err := entry.Open()
+		if err != nil {
+			return nil, fmt.Errorf("opening METADATA in the wheel: %w", err)
+		}
+		var data bytes.Buffer
+		n, err := io.Copy(&data, io.LimitReader(body, limit+1))
+		if err = errors.Join(err, body.Close()); err != nil {
+			return nil, fmt.Errorf("reading METADATA in the wheel: %w", err)
+		}
+		if n > limit {
+			return nil, fmt.Errorf("METADATA in the wheel is longer than %d bytes", limit)
+		}
+		return data.Bytes(), nil
+	}
+	return nil, errors.New("the wheel holds no METADATA")
 }
