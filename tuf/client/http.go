@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -130,9 +131,9 @@ func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (d
 		if err != nil {
 			return err
 		}
-		defer func() { _ = body.Close() }()                   // everything needed was read
-		data, err = io.ReadAll(io.LimitReader(body, limit+1)) //nolint:forbidigo // bounded, and the length is looked at
-		if err == nil && int64(len(data)) > limit {
+		defer func() { _ = body.Close() }() // everything needed was read
+		data, err = readAtMost(body, limit, body.size)
+		if errors.Is(err, ErrTooLarge) {
 			return fmt.Errorf("%s: more than %d bytes: %w", name, limit, ErrTooLarge)
 		}
 		return err
@@ -143,6 +144,21 @@ func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (d
 	return data, nil
 }
 
+// readAtMost reads everything, or fails with ErrTooLarge. The announced size, -1 if there
+// is none, spares growing a buffer step by step; it is believed up to the limit, which
+// is what the caller can spend.
+func readAtMost(r io.Reader, limit, announced int64) ([]byte, error) {
+	room := min(max(announced, 0), limit) + bytes.MinRead // so much is left at the end, or ReadFrom grows once more
+	b := bytes.NewBuffer(make([]byte, 0, room))
+	if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
+		return nil, err
+	}
+	if int64(b.Len()) > limit {
+		return nil, ErrTooLarge
+	}
+	return b.Bytes(), nil
+}
+
 // Target implements Fetcher.
 func (f *HTTPFetcher) Target(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
 	segments := strings.Split(name, "/")
@@ -151,16 +167,16 @@ func (f *HTTPFetcher) Target(ctx context.Context, name string, offset int64) (io
 	}
 	u := join(f.targets, strings.Join(segments, "/"))
 	ctx, cancel := context.WithTimeoutCause(ctx, f.config.TargetTotal, errTotal)
-	var body io.ReadCloser
+	var b *body
 	err := f.retry(ctx, func() (err error) {
-		body, err = f.get(ctx, u, offset, false)
+		b, err = f.get(ctx, u, offset, false)
 		return err
 	})
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	return &closer{body, cancel}, nil
+	return &closer{b, cancel}, nil
 }
 
 type closer struct {
@@ -217,7 +233,7 @@ var (
 // get makes one request and returns the body from offset on, as it is once
 // decompressed. Deadlines are held by cancelling, so that they do not depend on
 // the transport.
-func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootName bool) (_ io.ReadCloser, err error) {
+func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootName bool) (_ *body, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer func() {
 		if err != nil {
@@ -241,7 +257,7 @@ func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootNam
 		return nil, &NetworkError{URL: u.Redacted(), Err: causeOf(ctx, err)}
 	}
 	b := &body{
-		body: resp.Body, url: u.Redacted(), idle: f.config.Idle,
+		body: resp.Body, size: resp.ContentLength, url: u.Redacted(), idle: f.config.Idle,
 		cancel: cancel, cause: func(err error) error { return causeOf(ctx, err) },
 	}
 	if err := judge(resp, b, offset, rootName); err != nil {
@@ -277,6 +293,7 @@ func judge(resp *http.Response, b *body, offset int64, rootName bool) error {
 // that takes its time with what it got is not mistaken for a stalled server.
 type body struct {
 	body   io.ReadCloser
+	size   int64 // as announced; -1 if it was not, or if this is decompressed
 	url    string
 	idle   time.Duration
 	cancel context.CancelCauseFunc
