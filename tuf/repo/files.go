@@ -33,15 +33,21 @@ func newFileEdit(edit *TargetsEdit, issue *Issue) (*fileEdit, error) {
 		e.put[i] = t
 		e.size += 128 + len(t.Path) + len(t.Custom)
 	}
-	slices.SortFunc(e.put, func(a, b *tuf.Target) int { return cmp.Compare(a.Path, b.Path) })
 	slices.Sort(e.remove)
-	return e, e.repeated()
+	return e, e.sort()
 }
 
-// repeated refuses a path that the edit names twice.
-func (e *fileEdit) repeated() error {
+// sort puts what was given in order, and refuses a path that the edit names twice.
+func (e *fileEdit) sort() error {
 	twice := func(p tuf.TargetPath) error { return fmt.Errorf("target %q is given twice: %w", p, ErrPath) }
-	for i := 1; i < len(e.put); i++ {
+	rising := true
+	for i := 1; rising && i < len(e.put); i++ {
+		rising = e.put[i-1].Path < e.put[i].Path
+	}
+	if !rising {
+		slices.SortFunc(e.put, func(a, b *tuf.Target) int { return cmp.Compare(a.Path, b.Path) })
+	}
+	for i := 1; !rising && i < len(e.put); i++ {
 		if e.put[i-1].Path == e.put[i].Path {
 			return twice(e.put[i].Path)
 		}
