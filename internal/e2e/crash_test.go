@@ -44,26 +44,44 @@ func uploadForm(name, version, filename string, data []byte) (contentType string
 	return form.FormDataContentType(), b.Bytes()
 }
 
-// upload sends one wheel; the error is that of the connection.
-func (s *site) upload(ctx context.Context, c *http.Client, name, version string) (status int, target string, sum [32]byte, err error) {
+// parcel is one wheel, ready to be sent.
+type parcel struct {
+	contentType string
+	body        []byte
+	target      string // path under which TUF clients find it
+	sum         [32]byte
+}
+
+func pack(name, version string) parcel {
 	made := distmake.Wheel(name, version, distmake.Options{})
-	sum = sha256.Sum256(made.Data)
 	bin := sha256.Sum256([]byte(name))
-	target = fmt.Sprintf("%x/%s/%s", bin[:1], name, made.Name)
-	contentType, body := uploadForm(name, version, made.Name, made.Data)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/legacy/", bytes.NewReader(body))
+	p := parcel{target: fmt.Sprintf("%x/%s/%s", bin[:1], name, made.Name), sum: sha256.Sum256(made.Data)}
+	p.contentType, p.body = uploadForm(name, version, made.Name, made.Data)
+	return p
+}
+
+// send uploads a parcel; the error is that of the connection.
+func (s *site) send(ctx context.Context, c *http.Client, p parcel) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/legacy/", bytes.NewReader(p.body))
 	if err != nil {
-		return 0, target, sum, err
+		return 0, err
 	}
-	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Content-Type", p.contentType)
 	req.SetBasicAuth("__token__", s.token)
 	resp, err := c.Do(req)
 	if err != nil {
-		return 0, target, sum, err
+		return 0, err
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, target, sum, nil
+	return resp.StatusCode, nil
+}
+
+// upload makes a wheel and sends it.
+func (s *site) upload(ctx context.Context, c *http.Client, name, version string) (status int, p parcel, err error) {
+	p = pack(name, version)
+	status, err = s.send(ctx, c, p)
+	return status, p, err
 }
 
 // tufClient is our own client, starting from the root that init printed.
@@ -111,7 +129,7 @@ func TestCrashKeepsEveryAnsweredUpload(t *testing.T) {
 				defer c.CloseIdleConnections()
 				for n := 0; ctx.Err() == nil; n++ {
 					name := fmt.Sprintf("crash-%d", u)
-					status, target, sum, err := s.upload(ctx, c, name, fmt.Sprintf("%d.%d", round, n))
+					status, sent, err := s.upload(ctx, c, name, fmt.Sprintf("%d.%d", round, n))
 					if err != nil {
 						return // the server is gone: not answered, nothing promised
 					}
@@ -120,7 +138,7 @@ func TestCrashKeepsEveryAnsweredUpload(t *testing.T) {
 						return
 					}
 					mu.Lock()
-					acknowledged[target] = sum
+					acknowledged[sent.target] = sent.sum
 					mu.Unlock()
 				}
 			})
