@@ -7,17 +7,26 @@
 //
 // It exits with 0 if the whole command succeeded and with 1 otherwise.
 //
-// The suite shifts time with a preloaded C library, which Go programs do not
-// pass through. So this command, and only this command, asks the date program
-// what time it is.
+// Trusted metadata lies in DIR as root.json, timestamp.json, snapshot.json,
+// targets.json and one .json file for each delegated role; nothing else there ends
+// in .json.
+//
+// Two things differ from every other program of this module. The suite shifts time
+// with a preloaded C library, which Go programs do not pass through; so this
+// command, and only this command, asks the date program what time it is. And the
+// suite changes keys without giving them new ids, as some public repositories do;
+// so this command, and only this command, sets tuf.Limits.AnyKeyID.
 package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +36,7 @@ import (
 
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/client"
+	"example.com/bailiwick/tuf/trust"
 )
 
 func main() {
@@ -92,13 +102,18 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// initialise stores the root that everything else starts from. It asks nobody.
+// initialise stores the root that everything else starts from. It asks nobody, and
+// leaves it to the first refresh to find the root wrong.
 func initialise(o *options) error {
 	root, err := os.ReadFile(o.root)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(o.metadataDir, 0o700); err != nil {
+		return err
+	}
+	// The folder is handed over to this command; a store refuses one that is open to all.
+	if err := os.Chmod(o.metadataDir, 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(o.metadataDir, "root.json"), root, 0o600)
@@ -114,7 +129,11 @@ func update(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	fetcher, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: o.metadataURL, Targets: o.targetURL})
+	targets := o.targetURL
+	if targets == "" {
+		targets = o.metadataURL // refresh is told of no other, and asks for no target
+	}
+	fetcher, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: o.metadataURL, Targets: targets})
 	if err != nil {
 		return err
 	}
@@ -124,7 +143,10 @@ func update(ctx context.Context, o *options) error {
 		return err
 	}
 	defer store.Close()
-	c, err := client.New(client.Config{Fetcher: fetcher, Store: store, Root: root, Now: func() time.Time { return now }})
+	c, err := client.New(client.Config{
+		Fetcher: fetcher, Store: store, Root: root, Now: func() time.Time { return now },
+		Limits: &trust.Limits{Metadata: tuf.Limits{AnyKeyID: true}},
+	})
 	if err != nil {
 		return err
 	}
@@ -155,12 +177,15 @@ func download(ctx context.Context, c *client.Client, view *client.View, dir, nam
 		return err
 	}
 	defer folder.Close()
-	local := strings.NewReplacer("%", "%25", "/", "%2F").Replace(name)
-	if kept, err := folder.ReadFile(local); err == nil && int64(len(kept)) == found.Target.Length && found.Target.Hashes.Check(kept) == nil {
+	local := localName(name)
+	if isRight(folder, local, found.Target) {
 		return nil
 	}
 	part := local + ".part"
-	file, err := folder.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := folder.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := folder.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -169,6 +194,32 @@ func download(ctx context.Context, c *client.Client, view *client.View, dir, nam
 		return errors.Join(err, folder.Remove(part))
 	}
 	return folder.Rename(part, local)
+}
+
+// isRight reports whether a file is there already, with the bytes that are listed.
+func isRight(folder *os.Root, name string, want tuf.Target) bool {
+	info, err := folder.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() != want.Length {
+		return false
+	}
+	file, err := folder.Open(name)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	check := want.Hashes.NewVerifier()
+	n, err := io.Copy(check, io.LimitReader(file, want.Length+1))
+	return err == nil && n == want.Length && check.Check() == nil
+}
+
+// localName is the one name in the target folder that belongs to a target path.
+func localName(path string) string {
+	local := strings.NewReplacer("%", "%25", "/", "%2F").Replace(path)
+	if len(local) > 200 { // file systems end at 255
+		sum := sha256.Sum256([]byte(path))
+		return "%-" + hex.EncodeToString(sum[:])
+	}
+	return local
 }
 
 // date asks the date program for the time, to the second.
