@@ -88,7 +88,7 @@ func (a *agents) open(ctx context.Context, address string) ([]opened, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: the ssh-agent holds %d keys, but not %q: ssh-add -l shows them, ssh-add FILE adds one",
+		return nil, fmt.Errorf("%w: none of those in the ssh-agent (%d) is %q: ssh-add -l shows them, ssh-add FILE adds one",
 			ErrNoKey, len(held), printable(address))
 	}
 	return all, nil

@@ -34,7 +34,7 @@ import (
 // socketPath is short: the path of a socket has at most 107 characters.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "bwk")
+	dir, err := os.MkdirTemp("", "bwk") //nolint:usetesting // t.TempDir is too long with the name of the test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +262,17 @@ func TestAgentExplains(t *testing.T) {
 	s, err := o.OpenOne(t.Context(), "ssh-agent:")
 	if err != nil || s.Info().Name != "good" || len(skipped) != len(list)-1 {
 		t.Errorf("OpenOne = %v, %v; skipped %q", s, err, skipped)
+	}
+}
+
+// TestAgentOfRSAAlone: when nothing can sign, every reason is told.
+func TestAgentOfRSAAlone(t *testing.T) {
+	one, two := kinds(t)["rsa"], kinds(t)["rsa"]
+	o := agentOpener(t, serving(t, keyring(t, map[string]crypto.Signer{"one": one, "two": two})))
+	_, err := o.Open(t.Context(), "ssh-agent:")
+	wantErr(t, "RSA", err, keys.ErrUnusable)
+	if n := strings.Count(err.Error(), "PKCS #1 v1.5"); n != 2 || !strings.Contains(err.Error(), "none of the 2 keys") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,6 +1,11 @@
 package keys
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"example.com/bailiwick/internal/keys/pkcs11"
+)
 
 // Hurry shortens the time that an agent has to answer.
 func (o *Opener) Hurry(d time.Duration) {
@@ -9,4 +14,9 @@ func (o *Opener) Hurry(d time.Duration) {
 			a.listTime = d
 		}
 	}
+}
+
+// AskPIN asks for a PIN as a token does before its last try.
+func AskPIN(ctx context.Context, o OpenOptions, source string) ([]byte, error) {
+	return newTokens(o).pin(pkcs11.URI{PINSource: source})(ctx, "work", true)
 }

@@ -330,3 +330,21 @@ func TestReservedNames(t *testing.T) {
 		t.Error("IsName")
 	}
 }
+
+// TestLastTry: a PIN in a file is not what locks a token; a person who is told may try.
+func TestLastTry(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pin")
+	write(t, file, "1234", 0o600)
+	if pin, err := keys.AskPIN(t.Context(), keys.OpenOptions{PIN: nobody(t)}, file); err == nil || pin != nil || !strings.Contains(err.Error(), "locks it") {
+		t.Errorf("a file: %s, %v", pin, err)
+	}
+	pin, err := keys.AskPIN(t.Context(), keys.OpenOptions{PIN: func(_ context.Context, prompt string) ([]byte, error) {
+		if !strings.Contains(prompt, "the last try") {
+			t.Errorf("asked %q", prompt)
+		}
+		return []byte("1234"), nil
+	}}, "")
+	if err != nil || string(pin) != "1234" {
+		t.Errorf("a person: %s, %v", pin, err)
+	}
+}

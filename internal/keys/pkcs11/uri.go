@@ -29,7 +29,7 @@ type URI struct {
 func ParseURI(s string) (URI, error) {
 	rest, ok := cutPrefixFold(s, "pkcs11:")
 	if !ok {
-		return URI{}, fmt.Errorf("%w: it does not begin with pkcs11:", ErrURI)
+		return URI{}, fmt.Errorf("%w: pkcs11: is not its beginning", ErrURI)
 	}
 	if len(s) > maxURI {
 		return URI{}, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrURI, len(s), maxURI)

@@ -40,9 +40,9 @@ func TestParseURI(t *testing.T) {
 func TestParseURIRefuses(t *testing.T) {
 	const secret = "428731"
 	for in, says := range map[string]string{
-		"":                                               "begin",
-		"pkcs11":                                         "begin",
-		"file:a":                                         "begin",
+		"":                                               "beginning",
+		"pkcs11":                                         "beginning",
+		"file:a":                                         "beginning",
 		"pkcs11:token":                                   "NAME=VALUE",
 		"pkcs11:" + secret:                               "NAME=VALUE",
 		"pkcs11:token=":                                  "empty",
