@@ -20,6 +20,7 @@ type writeStatements struct {
 	addMetadata, supersede                    *sql.Stmt
 	addFile                                   *sql.Stmt
 	due, dropMetadata, dropSuperseded, putTok *sql.Stmt
+	records                                   recordStatements
 }
 
 type prepared struct {
@@ -28,7 +29,7 @@ type prepared struct {
 }
 
 func (w *writeStatements) all() []prepared {
-	return []prepared{
+	return append(w.records.all(), []prepared{
 		{&w.begin, `BEGIN IMMEDIATE`},
 		{&w.commit, `COMMIT`},
 		{&w.rollback, `ROLLBACK`},
@@ -36,13 +37,13 @@ func (w *writeStatements) all() []prepared {
 		{&w.lastID, `SELECT coalesce(max(id), 0) FROM metadata`},
 		{&w.addPublication, `INSERT INTO publications (number, time) VALUES (?, ?)`},
 		{&w.role, `SELECT id, version, metadata FROM roles WHERE name = ?`},
-		{&w.addRole, `INSERT INTO roles (name, version, expires, metadata) VALUES (?, ?, ?, ?)`},
-		{&w.setRole, `UPDATE roles SET version = ?, expires = ?, metadata = ? WHERE id = ?`},
+		{&w.addRole, `INSERT INTO roles (name, version, expires, maintained, metadata) VALUES (?, ?, ?, ?, ?)`},
+		{&w.setRole, `UPDATE roles SET version = ?, expires = ?, maintained = ?, metadata = ? WHERE id = ?`},
 		{&w.addMetadata, `INSERT INTO metadata (id, role, version, publication, created, expires, bytes)
 			VALUES (?, ?, ?, ?, ?, ?, ?)`},
 		{&w.supersede, `INSERT INTO superseded (pinner, time, metadata) VALUES (?, ?, ?)`},
 		{&w.addFile, `INSERT INTO filenames (filename, project, version, size, sha256, metadata_sha256,
-			requires_python, uploaded, uploader, publication) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			requires_python, uploaded, uploader, publication, signers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (filename) DO NOTHING`},
 		{&w.due, `SELECT pinner, time, metadata FROM (
 				SELECT * FROM (SELECT pinner, time, metadata FROM superseded
@@ -56,7 +57,7 @@ func (w *writeStatements) all() []prepared {
 		{&w.putTok, `INSERT INTO tokens (hash, id, projects, note, created, revoked) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, projects = excluded.projects,
 				note = excluded.note, created = excluded.created, revoked = excluded.revoked`},
-	}
+	}...)
 }
 
 func (w *writeStatements) close() error {
@@ -135,7 +136,7 @@ func (s *SQLite) Commit(ctx context.Context, p *publish.Publication) error {
 				return err
 			}
 		}
-		return nil
+		return s.commitRecords(ctx, p)
 	})
 }
 
@@ -145,7 +146,7 @@ func (s *SQLite) addMetadata(ctx context.Context, p *publish.Publication, m *pub
 	err := s.w.role.QueryRowContext(ctx, string(m.Role)).Scan(&role, &newest, &old)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		res, err := s.w.addRole.ExecContext(ctx, string(m.Role), m.Version, stamp(m.Expires), id)
+		res, err := s.w.addRole.ExecContext(ctx, string(m.Role), m.Version, stamp(m.Expires), m.Maintained, id)
 		if err != nil {
 			return err
 		}
@@ -157,7 +158,7 @@ func (s *SQLite) addMetadata(ctx context.Context, p *publish.Publication, m *pub
 	case m.Version <= newest:
 		return versionConflict(m, newest)
 	default:
-		if _, err := s.w.setRole.ExecContext(ctx, m.Version, stamp(m.Expires), id, role); err != nil {
+		if _, err := s.w.setRole.ExecContext(ctx, m.Version, stamp(m.Expires), m.Maintained, id, role); err != nil {
 			return err
 		}
 		if m.Role != tuf.RoleRoot {
@@ -176,7 +177,7 @@ func (s *SQLite) addFile(ctx context.Context, p *publish.Publication, f *publish
 		metadataSum = f.MetadataSHA256[:]
 	}
 	res, err := s.w.addFile.ExecContext(ctx, f.Filename.String(), f.Project.String(), f.Version, f.Size, f.SHA256[:],
-		metadataSum, f.RequiresPython, stamp(f.Uploaded), f.Uploader, p.Number)
+		metadataSum, f.RequiresPython, stamp(f.Uploaded), f.Uploader, p.Number, joinIDs(f.Signers))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
-// Package ledger keeps everything that a repository published, and its upload tokens: [SQLite] in
-// one file for servers, [Memory] for tests. Both implement publish.Ledger and index.Tokens, whose
-// method comments are the contract; package ledgertest checks every promise of it on both.
+// Package ledger keeps everything that a repository published, its upload tokens, and what waits for
+// the signatures of maintainers: [SQLite] in one file for servers, [Memory] for tests. Both
+// implement publish.Ledger, index.Tokens and index.Records, whose method comments are the contract;
+// package ledgertest checks every promise of it on both.
 //
 // What always holds in a SQLite ledger:
 //
@@ -50,8 +51,10 @@ var (
 var (
 	_ publish.Ledger = (*SQLite)(nil)
 	_ index.Tokens   = (*SQLite)(nil)
+	_ index.Records  = (*SQLite)(nil)
 	_ publish.Ledger = (*Memory)(nil)
 	_ index.Tokens   = (*Memory)(nil)
+	_ index.Records  = (*Memory)(nil)
 )
 
 // A role whose versions are many and large, or of no use once they are old, because it pins the
@@ -71,6 +74,18 @@ func check(p *publish.Publication) error {
 		if f.Filename.IsZero() || f.Project.IsZero() {
 			return fmt.Errorf("file %q of project %q: both names are needed", f.Filename, f.Project)
 		}
+	}
+	for i := range p.Events {
+		if err := checkEvent(&p.Events[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkEvent(e *publish.Event) error {
+	if e.Project.IsZero() || e.Kind == "" {
+		return fmt.Errorf("an event of kind %q of project %q: both are needed", e.Kind, e.Project)
 	}
 	return nil
 }

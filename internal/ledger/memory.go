@@ -23,6 +23,7 @@ type Memory struct {
 	files      map[string]publish.File
 	tokens     map[[32]byte]index.Token
 	tokenOrder [][32]byte
+	records    memoryRecords
 }
 
 // versions are what is kept of one role, oldest first; the last is the newest.
@@ -31,6 +32,7 @@ type versions []version
 type version struct {
 	publish.Metadata
 	superseded time.Time // zero for the newest
+	maintained bool
 }
 
 // NewMemory returns an empty ledger.
@@ -68,7 +70,7 @@ func (m *Memory) Roles(ctx context.Context) ([]publish.Role, error) {
 	out := make([]publish.Role, 0, len(m.roles))
 	for name, vs := range m.roles {
 		newest := vs.newest()
-		out = append(out, publish.Role{Name: name, Version: newest.Version, Expires: newest.Expires})
+		out = append(out, publish.Role{Name: name, Version: newest.Version, Expires: newest.Expires, Maintained: newest.maintained})
 	}
 	slices.SortFunc(out, func(a, b publish.Role) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return out, nil
@@ -133,6 +135,7 @@ func (m *Memory) Commit(ctx context.Context, p *publish.Publication) error {
 		f.Uploaded = unstamp(stamp(f.Uploaded))
 		m.files[f.Filename.String()] = f
 	}
+	m.records.commit(p)
 	m.head.Number, m.head.Time = p.Number, unstamp(stamp(p.Time))
 	return nil
 }
@@ -174,7 +177,9 @@ func (m *Memory) add(md publish.Metadata, at time.Time) {
 	} else {
 		vs.newest().superseded = at
 	}
-	*vs = append(*vs, version{Metadata: md})
+	maintained := md.Maintained
+	md.Maintained = false // told by Roles
+	*vs = append(*vs, version{Metadata: md, maintained: maintained})
 	switch md.Role {
 	case tuf.RoleRoot:
 		m.head.Root = md.Version
@@ -270,6 +275,7 @@ func copyFile(f publish.File) publish.File {
 		sum := *f.MetadataSHA256
 		f.MetadataSHA256 = &sum
 	}
+	f.Signers = slices.Clone(f.Signers)
 	return f
 }
 

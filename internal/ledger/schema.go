@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"modernc.org/sqlite"
 
@@ -20,8 +21,8 @@ import (
 const applicationID = 0x424c574b
 
 // schemaNumber is the newest schema that this code reads and writes, kept in user_version. It only
-// rises; a step up gets its own file and runs in one transaction when an older ledger is opened.
-const schemaNumber = 1
+// rises; an older ledger takes the steps that it lacks, in one transaction, when it is opened.
+const schemaNumber = 2
 
 // Sizes, set on purpose: together they bound what a ledger takes beside the page cache of the
 // operating system.
@@ -89,7 +90,7 @@ func writeEmpty(ctx context.Context, root *os.Root, name string) error {
 	}
 	db.SetMaxOpenConns(1)
 	marks := fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d;", applicationID, schemaNumber)
-	_, err = db.ExecContext(ctx, "BEGIN IMMEDIATE;"+schema+marks+"COMMIT;")
+	_, err = db.ExecContext(ctx, "BEGIN IMMEDIATE;"+strings.Join(steps[:], "")+marks+"COMMIT;")
 	if err == nil {
 		// The mode is kept in the file. The log is empty when the connection closes, so the file
 		// alone is the ledger and can be given its name.
@@ -125,7 +126,11 @@ func OpenSQLite(ctx context.Context, path string) (*SQLite, error) {
 		return nil, explain("opening", path, err)
 	}
 	writerDB.SetMaxOpenConns(1)
-	if err := checkMarks(ctx, writerDB, path); err != nil {
+	number, err := checkMarks(ctx, writerDB, path)
+	if err == nil && number < schemaNumber {
+		err = migrate(ctx, writerDB, path)
+	}
+	if err != nil {
 		return nil, errors.Join(err, writerDB.Close())
 	}
 	readerDB, err := openDB(path, []string{
@@ -143,20 +148,44 @@ func OpenSQLite(ctx context.Context, path string) (*SQLite, error) {
 	return s, nil
 }
 
-// checkMarks looks at what kind of file this is before anything else does.
-func checkMarks(ctx context.Context, db *sql.DB, path string) error {
-	var app, number int64
+// checkMarks looks at what kind of file this is before anything else does, and returns the number of
+// its schema.
+func checkMarks(ctx context.Context, db *sql.DB, path string) (int, error) {
+	var app int64
+	var number int
 	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
-		return explain("opening", path, err)
+		return 0, explain("opening", path, err)
 	}
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&number); err != nil {
-		return explain("opening", path, err)
+		return 0, explain("opening", path, err)
 	}
 	switch {
 	case app != applicationID || number < 1:
-		return fmt.Errorf("opening ledger %s: %w", path, ErrNotLedger)
+		return 0, fmt.Errorf("opening ledger %s: %w", path, ErrNotLedger)
 	case number > schemaNumber:
-		return fmt.Errorf("opening ledger %s: it has schema %d, this program knows schemas up to %d: %w", path, number, schemaNumber, ErrNewer)
+		return 0, fmt.Errorf("opening ledger %s: it has schema %d, this program knows schemas up to %d: %w", path, number, schemaNumber, ErrNewer)
+	}
+	return number, nil
+}
+
+// migrate takes an older ledger up to the newest schema, in one transaction: after a crash it is the
+// older one still. From then on the older program refuses it.
+func migrate(ctx context.Context, db *sql.DB, path string) error {
+	_, err := db.ExecContext(ctx, "BEGIN IMMEDIATE")
+	if err != nil {
+		return explain("migrating", path, err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	number, err := checkMarks(ctx, db, path) // another program may have been quicker
+	if err == nil && number < schemaNumber {
+		_, err = db.ExecContext(ctx, strings.Join(steps[number:], "")+fmt.Sprintf("PRAGMA user_version=%d;", schemaNumber))
+	}
+	if err == nil {
+		_, err = db.ExecContext(ctx, "COMMIT")
+	}
+	if err != nil {
+		_, _ = db.ExecContext(ctx, "ROLLBACK") // it may have ended by itself; the cause is err either way
+		return explain("migrating", path, err)
 	}
 	return nil
 }

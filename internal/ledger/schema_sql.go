@@ -1,7 +1,11 @@
 package ledger
 
-// schema makes the tables of schema 1.
-const schema = `
+// steps lead from an empty file to the newest schema: step i makes schema i+1 out of schema i. A step is
+// never changed once it was released; a new ledger takes all of them, an older one the rest.
+var steps = [schemaNumber]string{schema1, schema2}
+
+// schema1 makes the first tables.
+const schema1 = `
 -- Schema 1 of a ledger. Times are microseconds since 1970, UTC.
 --
 -- Pruning makes room inside the file; the file itself does not shrink.
@@ -66,4 +70,67 @@ CREATE TABLE tokens (
     created  INTEGER NOT NULL,
     revoked  INTEGER NOT NULL    -- the zero time (year 1): still good
 ) STRICT;
+`
+
+// schema2 adds what maintainers' signatures need.
+const schema2 = `
+-- Schema 2.
+
+-- 1: the newest version is signed by a project's maintainers, and not renewed by the registry.
+ALTER TABLE roles ADD COLUMN maintained INTEGER NOT NULL DEFAULT 0;
+
+-- Key ids, one a line, that signed the role in which the file first appeared; none: the registry.
+ALTER TABLE filenames ADD COLUMN signers TEXT NOT NULL DEFAULT '';
+
+-- Files that were uploaded and wait for a signature. One name may wait with several contents.
+CREATE TABLE staged (
+    id              INTEGER PRIMARY KEY,  -- in order of arrival
+    filename        TEXT    NOT NULL,
+    project         TEXT    NOT NULL,
+    version         TEXT    NOT NULL,
+    size            INTEGER NOT NULL,
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    metadata_sha256 BLOB    CHECK (length(metadata_sha256) = 32),
+    requires_python TEXT    NOT NULL,
+    uploaded        INTEGER NOT NULL,
+    uploader        TEXT    NOT NULL,
+    UNIQUE (filename, sha256)
+) STRICT;
+CREATE INDEX staged_by_project ON staged (project, filename);
+CREATE INDEX staged_by_age ON staged (uploaded);
+
+-- Signing requests that wait, and the signatures that were added to them.
+CREATE TABLE requests (
+    number   INTEGER PRIMARY KEY,  -- in order of arrival
+    id       TEXT    NOT NULL UNIQUE,
+    project  TEXT    NOT NULL,
+    body     BLOB    NOT NULL,
+    token    TEXT    NOT NULL,
+    received INTEGER NOT NULL,
+    expires  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX requests_by_project ON requests (project);
+CREATE INDEX requests_by_expiry ON requests (expires);
+
+CREATE TABLE signatures (
+    request INTEGER NOT NULL REFERENCES requests (number) ON DELETE CASCADE,
+    role    TEXT    NOT NULL,
+    keyid   TEXT    NOT NULL,
+    sig     BLOB    NOT NULL,
+    PRIMARY KEY (request, role, keyid)
+) STRICT, WITHOUT ROWID;
+
+-- What happened to projects; only ever appended to.
+CREATE TABLE events (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    project     TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    time        INTEGER NOT NULL,
+    publication INTEGER NOT NULL,
+    token       TEXT    NOT NULL,
+    request     TEXT    NOT NULL,
+    keys        TEXT    NOT NULL,  -- key ids, one a line
+    text        TEXT    NOT NULL
+) STRICT;
+CREATE INDEX events_by_project ON events (project);
 `

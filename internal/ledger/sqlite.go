@@ -36,6 +36,7 @@ type SQLite struct {
 
 type readStatements struct {
 	head, roles, newest, metadata, file, token, tokens *sql.Stmt
+	staged, request, requests, signatures, events      *sql.Stmt
 }
 
 // prepare takes the writer connection and prepares every statement. After an error the caller
@@ -60,15 +61,22 @@ func (s *SQLite) prepare(ctx context.Context) error {
 			FROM publications ORDER BY number DESC LIMIT 1`},
 		// Not sorted here: reading the rows in their order and sorting names in memory is several
 		// times faster at 100,000 roles than looking each row up in the order of names.
-		{&s.r.roles, `SELECT name, version, expires FROM roles`},
+		{&s.r.roles, `SELECT name, version, expires, maintained FROM roles`},
 		{&s.r.newest, `SELECT m.version, m.expires, m.bytes
 			FROM roles r JOIN metadata m ON m.id = r.metadata WHERE r.name = ?`},
 		{&s.r.metadata, `SELECT m.version, m.expires, m.bytes
 			FROM roles r JOIN metadata m ON m.role = r.id WHERE r.name = ? AND m.version = ?`},
-		{&s.r.file, `SELECT project, version, size, sha256, metadata_sha256, requires_python, uploaded, uploader
+		{&s.r.file, `SELECT project, version, size, sha256, metadata_sha256, requires_python, uploaded, uploader, signers
 			FROM filenames WHERE filename = ?`},
 		{&s.r.token, `SELECT hash, id, projects, note, created, revoked FROM tokens WHERE hash = ?`},
 		{&s.r.tokens, `SELECT hash, id, projects, note, created, revoked FROM tokens ORDER BY created, rowid`},
+		{&s.r.staged, `SELECT filename, project, version, size, sha256, metadata_sha256, requires_python, uploaded, uploader
+			FROM staged WHERE project = ? ORDER BY filename, id`},
+		{&s.r.request, `SELECT number, id, project, body, token, received, expires FROM requests WHERE id = ?`},
+		{&s.r.requests, `SELECT number, id, project, body, token, received, expires FROM requests WHERE project = ? ORDER BY number`},
+		{&s.r.signatures, `SELECT role, keyid, sig FROM signatures WHERE request = ? ORDER BY role, keyid`},
+		{&s.r.events, `SELECT id, project, kind, time, publication, token, request, keys, text
+			FROM events WHERE project = ? ORDER BY id DESC LIMIT ?`},
 	} {
 		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // readerDB.Close does
 			return err
@@ -123,7 +131,7 @@ func (s *SQLite) Roles(ctx context.Context) ([]publish.Role, error) {
 		var r publish.Role
 		var name string
 		var expires int64
-		if err := rows.Scan(&name, &r.Version, &expires); err != nil {
+		if err := rows.Scan(&name, &r.Version, &expires, &r.Maintained); err != nil {
 			return nil, s.failed("listing roles", err)
 		}
 		r.Name, r.Expires = tuf.RoleName(name), unstamp(expires)
@@ -160,18 +168,18 @@ func (s *SQLite) Metadata(ctx context.Context, role tuf.RoleName, version int64)
 // File implements publish.Ledger.
 func (s *SQLite) File(ctx context.Context, name pypi.Filename) (publish.File, error) {
 	var f publish.File
-	var project string
+	var project, signers string
 	var sum, metadataSum []byte
 	var uploaded int64
 	err := s.r.file.QueryRowContext(ctx, name.String()).Scan(&project, &f.Version, &f.Size, &sum, &metadataSum,
-		&f.RequiresPython, &uploaded, &f.Uploader)
+		&f.RequiresPython, &uploaded, &f.Uploader, &signers)
 	if errors.Is(err, sql.ErrNoRows) {
 		return publish.File{}, noFile(name)
 	}
 	if err != nil {
 		return publish.File{}, s.failed("reading file "+name.String(), err)
 	}
-	f.Uploaded = unstamp(uploaded)
+	f.Uploaded, f.Signers = unstamp(uploaded), splitIDs(signers)
 	copy(f.SHA256[:], sum)
 	if metadataSum != nil {
 		f.MetadataSHA256 = new([32]byte)

@@ -1,5 +1,5 @@
 // Package ledgertest checks that a ledger keeps every promise written on the methods of
-// publish.Ledger and index.Tokens, and measures it. A new ledger runs [Run], and, if it is durable,
+// publish.Ledger, index.Tokens and index.Records, and measures it. A new ledger runs [Run], and, if it is durable,
 // [Crash]; benchmarks are [Bench]. The suite uses the public methods alone.
 package ledgertest
 
@@ -25,6 +25,7 @@ import (
 type Ledger interface {
 	publish.Ledger
 	index.Tokens
+	index.Records
 	Close() error
 }
 
@@ -63,6 +64,13 @@ func Run(t *testing.T, create Create) {
 		{"tokens", testTokens},
 		{"tokens are ordered by age", testTokenOrder},
 		{"tokens under rivals", testTokenRivals},
+		{"staged files", testStaged},
+		{"signing requests", testRequests},
+		{"events", testEvents},
+		{"a publication ends what waited for it", testExecuted},
+		{"records of nothing are refused", testRecordNonsense},
+		{"a cancelled call records nothing", testRecordsCancelled},
+		{"signatures under rivals", testRecordRivals},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, _ := create(t)
