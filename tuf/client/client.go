@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,13 @@ type Config struct {
 	// store is never the anchor.
 	Root []byte
 
+	// Mirrors are further places of the same repository. What says how far things are is
+	// asked of all places at once, and the newest that verifies counts; the rest is asked of
+	// Fetcher first, then of Mirrors in their order, until one gives what verifies. One that
+	// failed comes after the others from then on.
+	Mirrors    []Fetcher
+	MirrorWait time.Duration // how long slower mirrors are waited for once one has answered; 0: 5 s
+
 	Limits     *trust.Limits    // nil: trust.DefaultLimits
 	CacheBytes int64            // delegated roles kept verified in memory; 0: 64 MiB
 	Now        func() time.Time // asked once per refresh
@@ -30,7 +38,7 @@ type Config struct {
 
 // Client follows one repository. It is safe for concurrent use.
 type Client struct {
-	fetcher Fetcher
+	mirrors *mirrors
 	store   Store
 	anchor  []byte
 	now     func() time.Time
@@ -47,6 +55,9 @@ func New(c Config) (*Client, error) {
 	if c.Fetcher == nil {
 		errs = append(errs, errors.New("no fetcher given"))
 	}
+	if slices.Contains(c.Mirrors, nil) {
+		errs = append(errs, errors.New("one of the mirrors is nil"))
+	}
 	if c.Store == nil {
 		errs = append(errs, errors.New("no store given"))
 	}
@@ -57,7 +68,7 @@ func New(c Config) (*Client, error) {
 		return nil, fmt.Errorf("configuring the client: %w", err)
 	}
 	client := &Client{
-		fetcher: c.Fetcher, store: c.Store, anchor: c.Root, now: c.Now,
+		mirrors: newMirrors(c), store: c.Store, anchor: c.Root, now: c.Now,
 		options: trust.Options{Limits: c.Limits, Cache: trust.NewCache(c.CacheBytes)},
 	}
 	if _, err := trust.Begin(c.Root, time.Time{}, client.options); err != nil {
@@ -216,15 +227,8 @@ func (u *update) newRoots(ctx context.Context, r *trust.RootStage, floor int64) 
 		if !room {
 			return nil
 		}
-		data, err := u.fetch(ctx, want, "5.3.3")
-		if errors.Is(err, ErrAbsent) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		rotated, err := r.Accept(data)
-		if err != nil {
+		data, rotated, err := u.nextRoot(ctx, r, want)
+		if err != nil || data == nil {
 			return err
 		}
 		if rotated && want.Version > floor {
@@ -263,11 +267,7 @@ func (u *update) timestamp(ctx context.Context, s *trust.TimestampStage) (*trust
 	if u.offline {
 		return s.Keep()
 	}
-	data, err := u.fetch(ctx, s.Want(), "5.4.1")
-	if err != nil {
-		return nil, err
-	}
-	next, err := s.Accept(data)
+	next, err := u.newestTimestamp(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -283,11 +283,11 @@ func (u *update) snapshot(ctx context.Context, s *trust.SnapshotStage) (*trust.T
 	if next, ok := s.Keep(); ok {
 		return next, u.heal("snapshot.json", old, next.Snapshot().Bytes())
 	}
-	data, err := u.fetch(ctx, s.Want(), "5.5.1")
-	if err != nil {
-		return nil, err
-	}
-	next, err := s.Accept(data)
+	var next *trust.TargetsStage
+	err = u.obtain(ctx, s.Want(), "5.5.1", func(data []byte) (err error) {
+		next, err = s.Accept(data)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -303,11 +303,11 @@ func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set
 	if set, ok := s.Keep(); ok {
 		return set, u.heal("targets.json", old, set.Targets().Bytes())
 	}
-	data, err := u.fetch(ctx, s.Want(), "5.6.1")
-	if err != nil {
-		return nil, err
-	}
-	set, err := s.Accept(data)
+	var set *trust.Set
+	err = u.obtain(ctx, s.Want(), "5.6.1", func(data []byte) (err error) {
+		set, err = s.Accept(data)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -322,17 +322,18 @@ func (u *update) heal(name string, stored, inForce []byte) error {
 	return u.save(name, inForce)
 }
 
-// fetch gets one metadata file. What the repository should have and has not, or
-// has too much of, is a refusal; what only the network did is not.
-func (u *update) fetch(ctx context.Context, want trust.Want, step string) ([]byte, error) {
+// obtain is Client.obtain where requests may be made.
+func (u *update) obtain(ctx context.Context, want trust.Want, step string, accept func([]byte) error) error {
 	if u.offline {
-		return nil, &trust.RefusedError{Code: trust.Missing, Role: want.Role, Version: want.Version, Step: step, Err: errOffline}
+		return &trust.RefusedError{Code: trust.Missing, Role: want.Role, Version: want.Version, Step: step, Err: errOffline}
 	}
-	return u.Client.fetch(ctx, want, step)
+	return u.Client.obtain(ctx, want, step, accept)
 }
 
-func (c *Client) fetch(ctx context.Context, want trust.Want, step string) ([]byte, error) {
-	data, err := c.fetcher.Metadata(ctx, want.Name, want.Limit)
+// fetch gets one metadata file. What the repository should have and has not, or
+// has too much of, is a refusal; what only the network did is not.
+func (c *Client) fetch(ctx context.Context, from Fetcher, want trust.Want, step string) ([]byte, error) {
+	data, err := from.Metadata(ctx, want.Name, want.Limit)
 	switch {
 	case errors.Is(err, ErrAbsent):
 		return nil, &trust.RefusedError{Code: trust.Missing, Role: want.Role, Version: want.Version, Step: step, Err: err}

@@ -18,28 +18,62 @@ const Held = 32 << 10
 const resumes = 3
 
 // Download writes a target's bytes to w: at most as many as listed, and the
-// last of them (Held) only after length and hashes were found right. On an
-// error, drop what was written. It is a *trust.RefusedError if the bytes are
-// not the listed ones, or the repository does not have them; a *NetworkError;
-// or w's.
+// last of them (Held) only after length and hashes were found right. If they are
+// not, and there are mirrors, and w can be wound back as files can (io.Seeker and
+// Truncate), it tries again with the next. On an error, drop what was written. It
+// is a *trust.RefusedError if the bytes are not the listed ones, or the repository
+// does not have them; a *NetworkError; or w's.
 func (c *Client) Download(ctx context.Context, found *trust.Found, w io.Writer) error {
 	r, err := c.Open(ctx, found)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r)
+	file, canRewind := w.(rewinder)
+	var start int64
+	if canRewind {
+		start, err = file.Seek(0, io.SeekCurrent)
+		canRewind = err == nil // pipes are files, too
+	}
+	for {
+		_, err = io.Copy(w, r)
+		var refused *trust.RefusedError
+		if !canRewind || !errors.As(err, &refused) || !r.again() {
+			break
+		}
+		if err := rewind(file, start); err != nil {
+			return errors.Join(err, r.Close())
+		}
+	}
 	return errors.Join(err, r.Close())
+}
+
+// rewinder is what can forget what was written to it.
+type rewinder interface {
+	io.Seeker
+	Truncate(size int64) error
+}
+
+func rewind(w rewinder, to int64) error {
+	if err := w.Truncate(to); err != nil {
+		return fmt.Errorf("dropping what a mirror gave: %w", err)
+	}
+	if _, err := w.Seek(to, io.SeekStart); err != nil {
+		return fmt.Errorf("dropping what a mirror gave: %w", err)
+	}
+	return nil
 }
 
 // Open begins a download and returns its bytes as they come; see Reader. The
 // context covers all reading. Errors are those of Download.
 func (c *Client) Open(ctx context.Context, found *trust.Found) (*Reader, error) {
 	r := &Reader{
-		target: found.Target,
-		role:   found.Chain[len(found.Chain)-1].Role,
-		check:  found.Target.Hashes.NewVerifier(),
-		open: func(offset int64) (io.ReadCloser, error) {
-			return c.fetcher.Target(ctx, found.FetchName(), offset)
+		target:  found.Target,
+		role:    found.Chain[len(found.Chain)-1].Role,
+		check:   found.Target.Hashes.NewVerifier(),
+		mirrors: c.mirrors,
+		liars:   map[int]bool{},
+		open: func(from Fetcher, offset int64) (io.ReadCloser, error) {
+			return from.Target(ctx, found.FetchName(), offset)
 		},
 		buffer: make([]byte, 2*Held),
 	}
@@ -52,14 +86,22 @@ func (c *Client) Open(ctx context.Context, found *trust.Found) (*Reader, error) 
 // A Reader yields the bytes of a target while they come in, and never its end
 // before all of it is verified: whoever copies from it has either an incomplete
 // file and an error, or the right file. It goes on by itself after a broken
-// connection. It is not safe for concurrent use.
+// connection, and with another mirror if one does not have the file; if one has
+// other bytes, only as long as none of them was given away. It is not safe for
+// concurrent use.
 type Reader struct {
-	target tuf.Target
-	role   tuf.RoleName
-	check  *tuf.Verifier
-	open   func(offset int64) (io.ReadCloser, error)
+	target  tuf.Target
+	role    tuf.RoleName
+	check   *tuf.Verifier
+	open    func(from Fetcher, offset int64) (io.ReadCloser, error)
+	mirrors *mirrors
 
 	body     io.ReadCloser // nil after Close
+	from     int           // the mirror that gives it
+	mixed    bool          // what was received comes from more than one
+	pure     bool          // it must not: then nobody knew who was wrong
+	liars    map[int]bool  // mirrors that gave other bytes
+	given    bool          // some bytes were given away
 	received int64
 	resumed  int
 	buffer   []byte // holds what was received and not yet given, from begin to end
@@ -79,13 +121,16 @@ func (r *Reader) Read(p []byte) (int, error) {
 			r.err = io.EOF
 			break
 		}
-		r.err = r.fill()
+		if r.err = r.fill(); r.err != nil && !r.given && isWrong(r.err) && r.again() {
+			continue
+		}
 	}
 	if r.err != nil {
 		return 0, r.err
 	}
 	n := copy(p, r.buffer[r.begin:r.begin+r.ready()])
 	r.begin += n
+	r.given = true
 	return n, nil
 }
 
@@ -124,26 +169,81 @@ func (r *Reader) fill() error {
 		return r.refused(trust.Length, fmt.Errorf("%d bytes, listed with %d", r.received, r.target.Length))
 	case errors.As(err, &broken) && r.resumed < resumes:
 		r.resumed++
-		return errors.Join(r.resume())
+		return r.resume()
 	}
 	return err
 }
 
-// resume opens the target where it broke off.
+// resume opens the target where it broke off, where it broke off first.
 func (r *Reader) resume() error {
 	if r.body != nil {
 		_ = r.body.Close() // it is broken
 		r.body = nil
 	}
-	body, err := r.open(r.received)
-	switch {
-	case errors.Is(err, ErrAbsent):
-		return r.refused(trust.Missing, err)
-	case err != nil:
-		return err
+	var errs []error
+	for _, i := range r.sources() {
+		if r.received > 0 && r.pure && i != r.from {
+			continue
+		}
+		body, err := r.open(r.mirrors.all[i], r.received)
+		if err == nil {
+			r.mixed = r.mixed || r.received > 0 && i != r.from
+			r.body, r.from = body, i
+			return nil
+		}
+		if errors.Is(err, ErrAbsent) {
+			err = r.refused(trust.Missing, err)
+		}
+		r.mirrors.blame(i)
+		errs = append(errs, err)
 	}
-	r.body = body
-	return nil
+	return worst(errs)
+}
+
+// sources returns the mirrors that may be asked, the one at work first.
+func (r *Reader) sources() []int {
+	order, _ := r.mirrors.order()
+	out := make([]int, 0, len(order))
+	if r.received > 0 {
+		out = append(out, r.from)
+	}
+	for _, i := range order {
+		if !r.liars[i] && (r.received == 0 || i != r.from) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// isWrong reports whether an error says that bytes are not the listed ones.
+func isWrong(err error) bool {
+	var r *trust.RefusedError
+	return errors.As(err, &r) && (r.Code == trust.Hash || r.Code == trust.Length)
+}
+
+// again begins anew with another mirror after one gave wrong bytes, and reports whether
+// there is one. It is for those who can forget what they were given.
+func (r *Reader) again() bool {
+	switch {
+	case !isWrong(r.err):
+		return false
+	case r.mixed: // one of several: find out whose bytes they were
+		r.pure = true
+	default:
+		r.liars[r.from] = true
+		r.mirrors.blame(r.from)
+	}
+	if len(r.liars) == len(r.mirrors.all) {
+		return false
+	}
+	failed := r.err
+	r.received, r.begin, r.end, r.resumed, r.mixed, r.given = 0, 0, 0, 0, false, false
+	r.check = r.target.Hashes.NewVerifier()
+	if r.err = r.resume(); r.err != nil {
+		r.err = worst([]error{failed, r.err})
+		return false
+	}
+	return true
 }
 
 func (r *Reader) refused(code trust.Code, err error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"example.com/bailiwick/tuf"
@@ -23,6 +24,7 @@ type View struct {
 	mu      sync.Mutex               // guards what follows
 	flights map[tuf.RoleName]*flight // roles that are being obtained, or are not verified yet
 	suspect map[tuf.RoleName]bool    // roles whose stored bytes are not the listed ones
+	liars   map[tuf.RoleName][]int   // mirrors that gave something else than a role
 }
 
 // A flight obtains one role for all who ask at the same time.
@@ -30,13 +32,14 @@ type flight struct {
 	done   chan struct{} // closed when what follows is set
 	data   []byte
 	stored bool // from the store
+	from   int  // else, the mirror that gave it
 	err    error
 }
 
 func newView(c *Client, set *trust.Set, offline, moreRoots bool) *View {
 	return &View{
 		client: c, set: set, offline: offline, moreRoots: moreRoots,
-		flights: map[tuf.RoleName]*flight{}, suspect: map[tuf.RoleName]bool{},
+		flights: map[tuf.RoleName]*flight{}, suspect: map[tuf.RoleName]bool{}, liars: map[tuf.RoleName][]int{},
 	}
 }
 
@@ -76,10 +79,12 @@ func (v *View) Role(ctx context.Context, chain ...tuf.RoleName) (*tuf.Targets, e
 	return ask(ctx, v, func(load trust.Loader) (*tuf.Targets, error) { return v.set.Delegated(load, chain...) })
 }
 
-// ask puts a question to the Set. When stored bytes of a role turn out not to
-// be the listed ones, they are as good as none, and the question is put again;
-// what was verified meanwhile stays so, and no role is suspected twice.
+// ask puts a question to the Set. When the bytes of a role turn out not to be the
+// listed ones, and they are stored or another mirror may have better ones, they are
+// as good as none, and the question is put again; what was verified meanwhile stays
+// so, and no role is suspected twice.
 func ask[T any](ctx context.Context, v *View, question func(trust.Loader) (T, error)) (T, error) {
+	var errs []error
 	for {
 		used := map[tuf.RoleName]*flight{}
 		answer, err := question(func(role tuf.RoleName, _ tuf.Meta) ([]byte, error) {
@@ -97,12 +102,17 @@ func ask[T any](ctx context.Context, v *View, question func(trust.Loader) (T, er
 			delete(used, refused.Role)
 		}
 		v.keep(used)
-		if bad == nil {
+		if bad == nil { // answered, or refused for what no bytes are to blame
+			if err != nil {
+				err = worst(append(errs, err))
+			}
 			return answer, err
 		}
-		v.drop(refused.Role, bad)
 		if !bad.stored {
-			return answer, err
+			errs = append(errs, err)
+		}
+		if !v.drop(refused.Role, bad) {
+			return answer, worst(errs)
 		}
 	}
 }
@@ -123,8 +133,9 @@ func (v *View) keep(verified map[tuf.RoleName]*flight) {
 	}
 }
 
-// drop ends the flight of a role that did not verify.
-func (v *View) drop(role tuf.RoleName, f *flight) {
+// drop ends the flight of a role that did not verify, and reports whether it may be had
+// from elsewhere. If not, the next question begins with all mirrors again.
+func (v *View) drop(role tuf.RoleName, f *flight) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.flights[role] == f {
@@ -132,7 +143,17 @@ func (v *View) drop(role tuf.RoleName, f *flight) {
 	}
 	if f.stored {
 		v.suspect[role] = true
+		return true
 	}
+	if !slices.Contains(v.liars[role], f.from) {
+		v.liars[role] = append(v.liars[role], f.from)
+		v.client.mirrors.blame(f.from)
+	}
+	if len(v.liars[role]) < len(v.client.mirrors.all) {
+		return true
+	}
+	delete(v.liars, role)
+	return false
 }
 
 // obtain returns the flight of a role, landed. The first to ask flies; when its
@@ -145,10 +166,10 @@ func (v *View) obtain(ctx context.Context, role tuf.RoleName) (*flight, error) {
 			f = &flight{done: make(chan struct{})}
 			v.flights[role] = f
 		}
-		skipStore := v.suspect[role]
+		skipStore, skip := v.suspect[role], slices.Clone(v.liars[role])
 		v.mu.Unlock()
 		if !flying {
-			v.fly(ctx, role, f, skipStore)
+			v.fly(ctx, role, f, skipStore, skip)
 			return f, f.err
 		}
 		select {
@@ -166,7 +187,7 @@ func (v *View) obtain(ctx context.Context, role tuf.RoleName) (*flight, error) {
 }
 
 // fly sets the outcome of a flight.
-func (v *View) fly(ctx context.Context, role tuf.RoleName, f *flight, skipStore bool) {
+func (v *View) fly(ctx context.Context, role tuf.RoleName, f *flight, skipStore bool, skip []int) {
 	defer close(f.done)
 	if !skipStore {
 		f.data, _ = v.client.load(storedName(role)) // a cache that cannot be read is as good as none
@@ -176,7 +197,7 @@ func (v *View) fly(ctx context.Context, role tuf.RoleName, f *flight, skipStore 
 	}
 	want, _ := v.set.Want(role) // the search asks for listed roles only
 	if f.err = errOffline; !v.offline {
-		f.data, f.err = v.client.fetch(ctx, want, "5.6.1")
+		f.data, f.from, f.err = v.client.fetchAny(ctx, want, "5.6.1", skip)
 	}
 	if f.err != nil {
 		v.mu.Lock()
