@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -203,11 +204,15 @@ func withAgent[T any](ctx context.Context, socket string, most time.Duration, as
 	var zero T
 	limited, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	late := fmt.Errorf("the ssh-agent at %s did not answer within %s; does it wait for a touch or a confirmation?", socket, most)
 	conn, err := (&net.Dialer{}).DialContext(limited, "unix", socket)
-	if err != nil {
-		if ctx.Err() != nil {
-			return zero, fmt.Errorf("asking the ssh-agent: %w", ctx.Err())
-		}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return zero, fmt.Errorf("asking the ssh-agent: %w", ctx.Err())
+	case limited.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded): // the dialer has its own clock
+		return zero, late
+	default:
 		return zero, fmt.Errorf("%w: nothing answers at %s, which %s names (%w); it may have ended: start one with eval \"$(ssh-agent)\" and give it a key with ssh-add",
 			ErrNoAgent, socket, agentVariable, withoutAddress(err))
 	}
@@ -224,7 +229,7 @@ func withAgent[T any](ctx context.Context, socket string, most time.Duration, as
 	case ctx.Err() != nil:
 		return zero, fmt.Errorf("asking the ssh-agent: %w", ctx.Err())
 	case limited.Err() != nil:
-		return zero, fmt.Errorf("the ssh-agent at %s did not answer within %s; does it wait for a touch or a confirmation?", socket, most)
+		return zero, late
 	case w.r.N == 0:
 		return zero, fmt.Errorf("the ssh-agent at %s answers with more than %d bytes: is this an ssh-agent?", socket, maxAgentAnswer)
 	case w.broken:
