@@ -25,7 +25,8 @@ const (
 )
 
 // upload takes one file (POST /legacy/ and POST /). The order is: rights, form and file as they
-// come in, checks and publication; the answer 200 means that the file is installable.
+// come in, checks and publication; the answer 200 means that the file is installable, 202 that it waits
+// for a signature.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	body := newUploadBody(w, r, &s.limits)
 	receipt, err := s.receive(w, r, body)
@@ -35,8 +36,13 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	note(w, slog.LevelInfo, slog.String("project", receipt.Project.String()), slog.String("file", receipt.Filename.String()),
-		slog.Int64("publication", receipt.Publication), slog.Bool("unchanged", receipt.Unchanged))
+		slog.Int64("publication", receipt.Publication), slog.Bool("unchanged", receipt.Unchanged), slog.Bool("staged", receipt.Staged))
 	w.Header().Set("Cache-Control", "no-store")
+	if receipt.Staged {
+		// 202 is success to twine and uv; twine shows the body with --verbose (docs/decisions/0011).
+		plain(w, http.StatusAccepted, strings.Join(append([]string{receipt.Line()}, receipt.Warnings...), "\n"))
+		return
+	}
 	if len(receipt.Warnings) == 0 {
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusOK)
@@ -189,6 +195,8 @@ func statusOf(kind index.Kind) int {
 		return http.StatusGone
 	case index.TooLarge:
 		return http.StatusRequestEntityTooLarge
+	case index.Conflict:
+		return http.StatusConflict
 	case index.Busy, index.Unavailable:
 		return http.StatusServiceUnavailable
 	case index.Invalid, index.Exists:
