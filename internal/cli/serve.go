@@ -179,7 +179,7 @@ func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publi
 	if err != nil {
 		return fmt.Errorf("opening the repository: %w", err)
 	}
-	s.index, err = index.New(index.Config{Publisher: s.publisher, Files: store, Tokens: l, Now: spec.now})
+	s.index, err = index.New(index.Config{Publisher: s.publisher, Files: store, Tokens: l, Records: l, Now: spec.now})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}
