@@ -10,7 +10,7 @@ import (
 func BenchmarkTargets(b *testing.B) {
 	s := signer(b, 1)
 	a := authority(b, 1, s)
-	for _, n := range []int{20, 1_000, 10_000} {
+	for _, n := range []int{20, 1_000, 10_000, 100_000} {
 		data := signed(b, manyTargets(n), s)
 		b.Run(fmt.Sprintf("parse/%d", n), func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
@@ -40,17 +40,21 @@ func BenchmarkTargets(b *testing.B) {
 func BenchmarkTargetsIndented(b *testing.B) {
 	s := signer(b, 1)
 	a := authority(b, 1, s)
-	data := indent(b, signed(b, manyTargets(10_000), s))
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		u, err := tuf.ParseTargets(data, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := u.Verify(a); err != nil {
-			b.Fatal(err)
-		}
+	for _, n := range []int{10_000, 100_000} {
+		data := indent(b, signed(b, manyTargets(n), s))
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				u, err := tuf.ParseTargets(data, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := u.Verify(a); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -68,7 +72,7 @@ func BenchmarkTargetsLookup(b *testing.B) {
 func BenchmarkSnapshot(b *testing.B) {
 	s := signer(b, 1)
 	a := authority(b, 1, s)
-	for _, n := range []int{16_384, 65_536} {
+	for _, n := range []int{16_384, 65_536, 1_000_000} {
 		data := signed(b, manyRoles(n), s)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
@@ -137,6 +141,24 @@ func BenchmarkDelegations(b *testing.B) {
 			}
 			if n != 1 {
 				b.Fatal(n)
+			}
+		}
+	})
+	role := signed(b, manyTargets(20), signer(b, 1999))
+	b.Run("verify a role", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			one, _ := d.Find("project.project-01999")
+			a, err := one.Authority()
+			if err != nil {
+				b.Fatal(err)
+			}
+			u, err := tuf.ParseTargets(role, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := u.Verify(a); err != nil {
+				b.Fatal(err)
 			}
 		}
 	})

@@ -186,3 +186,17 @@ func verifiedTargets(t testing.TB, value string, s key.Signer) *tuf.Targets {
 	}
 	return targets
 }
+
+// verifiedSnapshot returns snapshot metadata that s has signed.
+func verifiedSnapshot(t testing.TB, value string, s key.Signer) *tuf.Snapshot {
+	t.Helper()
+	u, err := tuf.ParseSnapshot(signed(t, value, s), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := u.Verify(authority(t, 1, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshot
+}
