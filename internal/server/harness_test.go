@@ -165,7 +165,7 @@ func newSite(t testing.TB, o options) *site {
 	}
 	var err error
 	s.index, err = index.New(index.Config{
-		Publisher: s.publisher, Files: s.store, Tokens: l, Limits: index.Limits{FileSize: o.fileSize}, Now: o.now,
+		Publisher: s.publisher, Files: s.store, Tokens: l, Records: l, Limits: index.Limits{FileSize: o.fileSize}, Now: o.now,
 	})
 	if err != nil {
 		t.Fatal(err)
