@@ -105,18 +105,18 @@ func run(ctx context.Context, args []string) error {
 // initialise stores the root that everything else starts from. It asks nobody, and
 // leaves it to the first refresh to find the root wrong.
 func initialise(o *options) error {
-	root, err := os.ReadFile(o.root)
+	root, err := os.ReadFile(o.root) //nolint:gosec // the protocol names the file
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.metadataDir, 0o700); err != nil {
+	if err := os.MkdirAll(o.metadataDir, 0o700); err != nil { //nolint:gosec // the protocol names the folder
 		return err
 	}
 	// The folder is handed over to this command; a store refuses one that is open to all.
-	if err := os.Chmod(o.metadataDir, 0o700); err != nil {
+	if err := os.Chmod(o.metadataDir, 0o700); err != nil { //nolint:gosec // it is a folder
 		return err
 	}
-	return os.WriteFile(filepath.Join(o.metadataDir, "root.json"), root, 0o600)
+	return os.WriteFile(filepath.Join(o.metadataDir, "root.json"), root, 0o600) //nolint:gosec // as above
 }
 
 // update refreshes, and for download fetches the targets in order, all of them from that one view.

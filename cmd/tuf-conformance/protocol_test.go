@@ -192,11 +192,11 @@ func TestTheFolderMayBeALink(t *testing.T) {
 	if err := os.Symlink(c.metadata, link); err != nil {
 		t.Fatal(err)
 	}
-	real := c.metadata
+	plain := c.metadata
 	c.metadata = link
 	c.init(r.Root(1))
 	c.refresh(0)
-	c.metadata = real
+	c.metadata = plain
 	c.trusted("root 1, snapshot 1, targets 1, timestamp 1")
 }
 

@@ -143,3 +143,6 @@ func (r *Repo) ReplayFile(m Moment, name string) {
 	}
 	r.Serve(name, data)
 }
+
+// Served returns what was served under a metadata name at that moment, nil if nothing.
+func (m Moment) Served(name string) []byte { return m.files[name] }

@@ -19,6 +19,8 @@
 //   - Requests are, in this order: next roots, timestamp, snapshot, targets, the
 //     last two only if they changed; then delegated roles as searches need them.
 //   - No request is without bounds in bytes and time.
+//   - Mirrors are trusted with nothing. What decides how far things are is asked of
+//     all of them, so that one good mirror is enough, however the others behave.
 //   - Only a repository's clear answer means "absent" (ErrAbsent); everything that
 //     says nothing about a file is a *NetworkError.
 //   - The last bytes of a target are not given away before its length and hashes

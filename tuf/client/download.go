@@ -103,6 +103,8 @@ type Reader struct {
 	liars    map[int]bool  // mirrors that gave other bytes
 	given    bool          // some bytes were given away
 	received int64
+	opened   int64 // what was received when the body was opened
+	leave    bool  // it broke off at once: others come first
 	resumed  int
 	buffer   []byte // holds what was received and not yet given, from begin to end
 	begin    int
@@ -167,8 +169,11 @@ func (r *Reader) fill() error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return r.refused(trust.Length, fmt.Errorf("%d bytes, listed with %d", r.received, r.target.Length))
-	case errors.As(err, &broken) && r.resumed < resumes:
+	case errors.As(err, &broken) && r.resumed < resumes*len(r.mirrors.all):
 		r.resumed++
+		if r.leave = r.received == r.opened; r.leave { // it gives nothing more
+			r.mirrors.blame(r.from)
+		}
 		return r.resume()
 	}
 	return err
@@ -188,7 +193,7 @@ func (r *Reader) resume() error {
 		body, err := r.open(r.mirrors.all[i], r.received)
 		if err == nil {
 			r.mixed = r.mixed || r.received > 0 && i != r.from
-			r.body, r.from = body, i
+			r.body, r.from, r.opened, r.leave = body, i, r.received, false
 			return nil
 		}
 		if errors.Is(err, ErrAbsent) {
@@ -200,15 +205,17 @@ func (r *Reader) resume() error {
 	return worst(errs)
 }
 
-// sources returns the mirrors that may be asked, the one at work first.
+// sources returns the mirrors that may be asked, the one at work first, unless it broke
+// off without giving anything.
 func (r *Reader) sources() []int {
 	order, _ := r.mirrors.order()
 	out := make([]int, 0, len(order))
-	if r.received > 0 {
+	stay := r.received > 0 && !r.leave
+	if stay {
 		out = append(out, r.from)
 	}
 	for _, i := range order {
-		if !r.liars[i] && (r.received == 0 || i != r.from) {
+		if !r.liars[i] && (!stay || i != r.from) {
 			out = append(out, i)
 		}
 	}
@@ -238,6 +245,7 @@ func (r *Reader) again() bool {
 	}
 	failed := r.err
 	r.received, r.begin, r.end, r.resumed, r.mixed, r.given = 0, 0, 0, 0, false, false
+	r.opened, r.leave = 0, false
 	r.check = r.target.Hashes.NewVerifier()
 	if r.err = r.resume(); r.err != nil {
 		r.err = worst([]error{failed, r.err})

@@ -26,6 +26,12 @@ type HTTPConfig struct {
 	MetadataTotal time.Duration // longest time for one metadata file, retries included; default 5 min
 	TargetTotal   time.Duration // longest time for one target file from one offset; default 1 h
 
+	// MinRate is the fewest bytes a second at which a body may come, averaged over
+	// rateWindow of waiting for it; time that the reader takes does not count. Without it,
+	// a server that gives one byte now and then would hold a client until the total time
+	// is over. Default 1 KiB/s; negative: no such limit.
+	MinRate int64
+
 	// Retries is how often a request is made again after a failed connection or
 	// a gateway's 502, 503, 504. Default 2; negative: never.
 	Retries int
@@ -45,6 +51,9 @@ type HTTPFetcher struct {
 
 var _ Fetcher = (*HTTPFetcher)(nil)
 
+// rateWindow is the waiting time over which MinRate is averaged.
+const rateWindow = 20 * time.Second
+
 // maxRedirects bounds the redirects that one request follows.
 const maxRedirects = 5
 
@@ -61,6 +70,7 @@ func NewHTTPFetcher(c HTTPConfig) (*HTTPFetcher, error) {
 	c.Idle = orElse(c.Idle, 30*time.Second)
 	c.MetadataTotal = orElse(c.MetadataTotal, 5*time.Minute)
 	c.TargetTotal = orElse(c.TargetTotal, time.Hour)
+	c.MinRate = max(orElse(c.MinRate, 1<<10), 0)
 	c.Retries = max(orElse(c.Retries, 2), 0)
 	if c.Transport == nil {
 		c.Transport = &http.Transport{
@@ -215,7 +225,8 @@ func mayPass(err error) bool {
 	}
 	switch n.Status {
 	case 0:
-		return !errors.Is(n.Err, errFirstByte) && !errors.Is(n.Err, errIdle) && !errors.Is(n.Err, errTotal) && !errors.Is(n.Err, errRedirect)
+		return !errors.Is(n.Err, errFirstByte) && !errors.Is(n.Err, errIdle) && !errors.Is(n.Err, errTotal) &&
+			!errors.Is(n.Err, errRate) && !errors.Is(n.Err, errRedirect)
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
@@ -227,6 +238,7 @@ var (
 	errFirstByte = errors.New("no answer in time")
 	errIdle      = errors.New("the body stopped coming")
 	errTotal     = errors.New("it took too long altogether")
+	errRate      = errors.New("the body comes too slowly")
 	errRedirect  = errors.New("redirect refused")
 )
 
@@ -257,7 +269,7 @@ func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootNam
 		return nil, &NetworkError{URL: u.Redacted(), Err: causeOf(ctx, err)}
 	}
 	b := &body{
-		body: resp.Body, size: resp.ContentLength, url: u.Redacted(), idle: f.config.Idle,
+		body: resp.Body, size: resp.ContentLength, url: u.Redacted(), idle: f.config.Idle, minRate: f.config.MinRate,
 		cancel: cancel, cause: func(err error) error { return causeOf(ctx, err) },
 	}
 	if err := judge(resp, b, offset, rootName); err != nil {
@@ -298,16 +310,38 @@ type body struct {
 	idle   time.Duration
 	cancel context.CancelCauseFunc
 	cause  func(error) error
+
+	minRate int64         // bytes a second; 0: any
+	waited  time.Duration // in the present window
+	got     int64         // likewise
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	watch := time.AfterFunc(b.idle, func() { b.cancel(errIdle) })
+	start := time.Now() //nolint:forbidigo // how long a Read takes, not what time it is
 	n, err := b.body.Read(p)
 	watch.Stop()
-	if err != nil && err != io.EOF {
+	switch {
+	case err != nil && err != io.EOF:
 		err = &NetworkError{URL: b.url, Err: b.cause(err)}
+	case err == nil && b.tooSlow(n, time.Since(start)):
+		b.cancel(errRate)
+		err = &NetworkError{URL: b.url, Err: errRate}
 	}
 	return n, err
+}
+
+// tooSlow counts what a Read gave and how long it took, and looks at both when a window
+// is over.
+func (b *body) tooSlow(n int, took time.Duration) bool {
+	b.waited += took
+	b.got += int64(n)
+	if b.waited < rateWindow || b.minRate == 0 {
+		return false
+	}
+	slow := float64(b.got) < float64(b.minRate)*b.waited.Seconds()
+	b.waited, b.got = 0, 0
+	return slow
 }
 
 func (b *body) Close() error {

@@ -291,7 +291,7 @@ func TestHTTPDeadlines(t *testing.T) {
 		}, 11 * time.Second},
 		"the body drips": {func(req *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Body: drip{req.Context().Done(), 10 * time.Second}}, nil
-		}, 60 * time.Second},
+		}, 60 * time.Second}, // with no limit to the rate, below
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -299,7 +299,7 @@ func TestHTTPDeadlines(t *testing.T) {
 				f := virtual(t, func(req *http.Request) (*http.Response, error) {
 					requests++
 					return test.answer(req)
-				}, client.HTTPConfig{FirstByte: 7 * time.Second, Idle: 11 * time.Second, MetadataTotal: time.Minute, TargetTotal: time.Minute})
+				}, client.HTTPConfig{FirstByte: 7 * time.Second, Idle: 11 * time.Second, MetadataTotal: time.Minute, TargetTotal: time.Minute, MinRate: -1})
 				for kind, do := range map[string]func() error{
 					"metadata": func() error { _, err := f.Metadata(t.Context(), "x", 1<<20); return err },
 					"target": func() error {
@@ -327,6 +327,47 @@ func TestHTTPDeadlines(t *testing.T) {
 					if strings.Contains(err.Error(), "secret") {
 						t.Errorf("the error has the password: %v", err)
 					}
+				}
+			})
+		})
+	}
+}
+
+// A body that keeps coming, but too slowly, is given up after the first window in which
+// it does, however much time it might take altogether.
+func TestHTTPMinRate(t *testing.T) {
+	for name, test := range map[string]struct {
+		pause   time.Duration // between bytes
+		minRate int64
+		after   time.Duration // 0: all of it is read
+	}{
+		"one byte a second":       {time.Second, 0, 20 * time.Second},
+		"just too slow":           {250 * time.Millisecond, 5, 20 * time.Second},
+		"just fast enough":        {200 * time.Millisecond, 5, 0},
+		"slow, and that is fine":  {20 * time.Second, -1, 0},
+		"fast for less than that": {time.Millisecond, 2000, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := virtual(t, func(req *http.Request) (*http.Response, error) {
+					return &http.Response{StatusCode: http.StatusOK, Body: drip{req.Context().Done(), test.pause}}, nil
+				}, client.HTTPConfig{MinRate: test.minRate, TargetTotal: 1000 * time.Hour})
+				body, err := f.Target(t.Context(), "x", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				_, err = io.CopyN(io.Discard, body, 25_000)
+				took := time.Since(start)
+				if err := body.Close(); err != nil {
+					t.Error(err)
+				}
+				var network *client.NetworkError
+				switch {
+				case test.after == 0 && err != nil:
+					t.Errorf("given up after %v: %v", took, err)
+				case test.after != 0 && (!errors.As(err, &network) || took != test.after || !strings.Contains(err.Error(), "slowly")):
+					t.Errorf("after %v, want %v: %v", took, test.after, err)
 				}
 			})
 		})
