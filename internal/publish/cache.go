@@ -9,8 +9,13 @@ import (
 	"example.com/bailiwick/tuf"
 )
 
-// metadataCacheBytes bounds the published metadata that is kept in memory.
-const metadataCacheBytes = 32 << 20
+const (
+	// metadataCacheBytes bounds the published metadata that is kept in memory.
+	metadataCacheBytes = 16 << 20
+	// verifiedCacheBytes bounds the verified roles that are kept beside it, so that an upload into
+	// a project that was touched lately reads nothing.
+	verifiedCacheBytes = 24 << 20
+)
 
 // metadataID names one immutable metadata file.
 type metadataID struct {

@@ -33,7 +33,7 @@ func loadState(ctx context.Context, l Ledger, s *shelf) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of roles: %w", err)
 	}
-	set, err := replay(ledgerReader(ctx, l), head.Root, head.Number, head.Time, nil)
+	set, err := replay(ledgerReader(ctx, l), head.Root, head.Number, head.Time, trust.NewCache(verifiedCacheBytes))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

@@ -26,7 +26,9 @@ type node struct {
 	signers   func() []key.ID
 }
 
-func (n *node) size() int64 { return int64(len(n.targets.Bytes())) }
+// size is about what a node keeps in memory: the file, an index into it, and what
+// does not depend on the file's length (keys, names, the entry of the cache).
+func (n *node) size() int64 { return int64(len(n.targets.Bytes()))*3/2 + 2<<10 }
 
 // verifyTargets is 5.6.1 to 5.6.5, for the top-level role and the delegated
 // ones alike.
@@ -82,8 +84,8 @@ type cached struct {
 	node *node
 }
 
-// NewCache returns an empty cache for maxBytes of metadata; zero or less means
-// 64 MiB.
+// NewCache returns an empty cache that keeps about maxBytes in memory; zero or less
+// means 64 MiB.
 func NewCache(maxBytes int64) *Cache {
 	if maxBytes <= 0 {
 		maxBytes = 64 << 20
