@@ -26,9 +26,11 @@ type node struct {
 	signers   func() []key.ID
 }
 
-// size is about what a node keeps in memory: the file, an index into it, and what
-// does not depend on the file's length (keys, names, the entry of the cache).
-func (n *node) size() int64 { return int64(len(n.targets.Bytes()))*3/2 + 2<<10 }
+func (n *node) size() int64 { return int64(len(n.targets.Bytes())) }
+
+// footprint is about what a node keeps in memory: the file, an index into it, and
+// what does not depend on the file's length (keys, names, the entry of the cache).
+func (n *node) footprint() int64 { return n.size()*3/2 + 2<<10 }
 
 // verifyTargets is 5.6.1 to 5.6.5, for the top-level role and the delegated
 // ones alike.
@@ -108,11 +110,11 @@ func (c *Cache) put(e edge, n *node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.remove(c.entries[e])
-	if n.size() > c.max {
+	if n.footprint() > c.max {
 		return
 	}
 	c.entries[e] = c.used.PushFront(&cached{edge: e, node: n})
-	c.size += n.size()
+	c.size += n.footprint()
 	for c.size > c.max {
 		c.remove(c.used.Back())
 	}
@@ -125,5 +127,5 @@ func (c *Cache) remove(el *list.Element) {
 	}
 	old := c.used.Remove(el).(*cached)
 	delete(c.entries, old.edge)
-	c.size -= old.node.size()
+	c.size -= old.node.footprint()
 }

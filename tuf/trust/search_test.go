@@ -500,7 +500,7 @@ func TestCacheForgetsTheLeastUsed(t *testing.T) {
 		r.AddTarget(name, name+"1", []byte("x"))
 	}
 	r.Publish()
-	size := int64(len(r.Bytes("a")))
+	size := int64(len(r.Bytes("a")))*3/2 + 2<<10 // as the cache counts: the file, its index, and what every role costs
 	s, err := trust.Begin(r.Root(1), r.Now(), trust.Options{Cache: trust.NewCache(2*size + size/2)})
 	if err != nil {
 		t.Fatal(err)
