@@ -3,6 +3,7 @@ package publish_test
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -156,7 +157,7 @@ func TestSignBesideOthers(t *testing.T) {
 	for i, c := range changes {
 		wg.Go(func() { _, errs[i] = p.Publish(t.Context(), c) })
 		for p.Status().Waiting <= i { // in this order
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 	}
 	before := p.Current().Number()

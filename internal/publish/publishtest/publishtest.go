@@ -5,6 +5,7 @@ package publishtest
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -53,6 +54,8 @@ type Options struct {
 	// Claimed and Recent are projects that have a role of their maintainers, without files: the first
 	// are delegated by the claimed tree, the others by the registry key.
 	Claimed, Recent []string
+	// ClaimedKeys and RecentKeys are more of them, by the key of their maintainer.
+	ClaimedKeys, RecentKeys map[string]key.Signer
 }
 
 func (o Options) orDefault() Options {
@@ -86,16 +89,33 @@ func Genesis(tb testing.TB, keys Keys, o Options) []publish.Metadata {
 		by, _ := policy.SignedBy(d.Role())
 		out = Replace(tb, out, d, keys[by])
 	}
-	for _, name := range o.Claimed {
+	for name, maintainer := range maintainers(tb, o.Claimed, o.ClaimedKeys) {
 		p := project(tb, name)
-		out = claim(tb, out, o.Now, layout, p, layout.ClaimedBin(p), keys[policy.KeyClaimed])
+		out = claim(tb, out, o.Now, layout, p, layout.ClaimedBin(p), keys[policy.KeyClaimed], maintainer)
 	}
-	for _, name := range o.Recent {
+	for name, maintainer := range maintainers(tb, o.Recent, o.RecentKeys) {
 		p := project(tb, name)
-		out = claim(tb, out, o.Now, layout, p, layout.UnclaimedBin(p), keys[policy.KeyRegistry])
+		out = claim(tb, out, o.Now, layout, p, layout.UnclaimedBin(p), keys[policy.KeyRegistry], maintainer)
 	}
-	if len(o.Claimed)+len(o.Recent) > 0 {
+	if len(o.Claimed)+len(o.Recent)+len(o.ClaimedKeys)+len(o.RecentKeys) > 0 {
 		out = repin(tb, out, o.Now, keys[policy.KeySnapshot])
+	}
+	return out
+}
+
+// maintainers makes keys for the projects that have none yet.
+func maintainers(tb testing.TB, names []string, keys map[string]key.Signer) map[string]key.Signer {
+	tb.Helper()
+	out := maps.Clone(keys)
+	if out == nil {
+		out = make(map[string]key.Signer)
+	}
+	for _, name := range names {
+		_, maintainer, err := key.GenerateEd25519()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		out[name] = maintainer
 	}
 	return out
 }
@@ -122,12 +142,8 @@ func Issue(tb testing.TB, role tuf.RoleName, now time.Time, by key.Signer) repo.
 }
 
 // claim gives a project to a maintainer. The bin delegates no other project.
-func claim(tb testing.TB, genesis []publish.Metadata, now time.Time, l policy.Layout, p pypi.Project, bin tuf.RoleName, by key.Signer) []publish.Metadata {
+func claim(tb testing.TB, genesis []publish.Metadata, now time.Time, l policy.Layout, p pypi.Project, bin tuf.RoleName, by, maintainer key.Signer) []publish.Metadata {
 	tb.Helper()
-	_, maintainer, err := key.GenerateEd25519()
-	if err != nil {
-		tb.Fatal(err)
-	}
 	role := Issue(tb, policy.ProjectRole(p), now, maintainer)
 	list, err := repo.NewTargets(repo.TargetsSpec{}, role)
 	if err != nil {
