@@ -304,13 +304,13 @@ func TestNewRefusesHalfAnIndex(t *testing.T) {
 
 func TestKindWords(t *testing.T) {
 	seen := make(map[string]bool)
-	for k := index.Invalid; k <= index.Unavailable; k++ {
+	for k := index.Invalid; k <= index.Conflict; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", int(k), s)
 		}
 		seen[k.String()] = true
 	}
-	for _, k := range []index.Kind{-1, 0, index.Unavailable + 1} {
+	for _, k := range []index.Kind{-1, 0, index.Conflict + 1} {
 		if s := k.String(); s != fmt.Sprintf("kind(%d)", int(k)) {
 			t.Errorf("kind %d is called %q", int(k), s)
 		}
