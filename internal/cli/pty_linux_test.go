@@ -35,7 +35,7 @@ func openTerminal() (person, program *os.File, err error) {
 }
 
 // atTerminal runs cmd at a terminal. A person types the next line whenever the program has asked for
-// one: it has, once the terminal shows a further line that ends in ": ".
+// one: it has, once the terminal shows a further line that ends in ": " or "[y/N] ".
 func (s *story) atTerminal(cmd *exec.Cmd) error {
 	lines := strings.SplitAfter(strings.TrimSuffix(s.typed, "\n"), "\n")
 	lines[len(lines)-1] += "\n"
@@ -58,7 +58,8 @@ func (s *story) atTerminal(cmd *exec.Cmd) error {
 	for {
 		n, err := person.Read(buf)
 		shown.Write(buf[:n])
-		if strings.HasSuffix(shown.String(), ": ") && len(lines) > 0 {
+		asked := strings.HasSuffix(shown.String(), ": ") || strings.HasSuffix(shown.String(), "[y/N] ")
+		if asked && len(lines) > 0 {
 			if _, err := io.WriteString(person, lines[0]); err != nil {
 				return err
 			}

@@ -200,6 +200,16 @@ func (s *story) upload(tokenFile, name, version string) error {
 	return s.answer(r)
 }
 
+// build makes a distribution in a folder.
+func (s *story) build(kind, dir, project, version string) error {
+	f := distmake.Wheel(project, version, distmake.Options{})
+	if kind == "sdist" {
+		f = distmake.Sdist(project, version, distmake.Options{})
+	}
+	s.check(os.MkdirAll(s.path(dir), 0o700))
+	return os.WriteFile(filepath.Join(s.path(dir), f.Name), f.Data, 0o600)
+}
+
 // field takes a member of a JSON object into a variable, and into a file of the variable's name.
 func (s *story) field(file, member, variable string) error {
 	var object map[string]any

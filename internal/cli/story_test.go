@@ -28,6 +28,7 @@ import (
 //	ttyin FILE                    the next exec has a terminal, at which FILE is typed
 //	ttyout PATTERN                match what that terminal showed
 //	serve, stop, kill, get, upload, field: see script_test.go
+//	build wheel|sdist FOLDER PROJECT VERSION   make a distribution
 //
 // This is the part of testscript that the stories need, because its own module graph is not pinned here.
 type story struct {
@@ -179,6 +180,8 @@ func (s *story) command(name string, args []string) error {
 		return s.upload(args[0], args[1], args[2])
 	case "field":
 		return s.field(args[0], args[1], args[2])
+	case "build":
+		return s.build(args[0], args[1], args[2], args[3])
 	}
 	return s.fileCommand(name, args)
 }
