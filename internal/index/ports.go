@@ -86,7 +86,7 @@ type StagedFiles interface {
 	// returns how many.
 	RemoveStaged(ctx context.Context, name pypi.Filename, e publish.Event) (int, error)
 
-	// ExpireStaged drops files that were staged before a time, of all projects. It returns how many.
+	// ExpireStaged drops files that were staged at or before a time, of all projects. It returns how many.
 	ExpireStaged(ctx context.Context, before time.Time) (int, error)
 }
 

@@ -127,7 +127,7 @@ func (m *Memory) RemoveStaged(ctx context.Context, name pypi.Filename, e publish
 func (m *Memory) ExpireStaged(ctx context.Context, before time.Time) (int, error) {
 	n := 0
 	err := m.locked(ctx, "forgetting staged files", func(r *memoryRecords) error {
-		kept := slices.DeleteFunc(r.staged, func(f publish.File) bool { return f.Uploaded.Before(before) })
+		kept := slices.DeleteFunc(r.staged, func(f publish.File) bool { return !f.Uploaded.After(before) })
 		n, r.staged = len(r.staged)-len(kept), kept
 		return nil
 	})

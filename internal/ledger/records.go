@@ -28,7 +28,7 @@ func (w *recordStatements) all() []prepared {
 			requires_python, uploaded, uploader) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (filename, sha256) DO NOTHING`},
 		{&w.dropStaged, `DELETE FROM staged WHERE filename = ?`},
-		{&w.expireStaged, `DELETE FROM staged WHERE uploaded < ?`},
+		{&w.expireStaged, `DELETE FROM staged WHERE uploaded <= ?`},
 		{&w.addRequest, `INSERT INTO requests (id, project, body, token, received, expires) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO NOTHING`},
 		{&w.requestNumber, `SELECT number FROM requests WHERE id = ?`},

@@ -89,8 +89,8 @@ func testStaged(t *testing.T, l Ledger) {
 	wantKinds(t, l, 1, publish.EventUnstaged, publish.EventStaged, publish.EventStaged, publish.EventStaged)
 
 	stage(t, l, other, event(t, 1, publish.EventStaged, 4))
-	if n, err := l.ExpireStaged(t.Context(), at(9)); n != 2 || err != nil {
-		t.Errorf("%d expired, %v; want those from before", n, err)
+	if n, err := l.ExpireStaged(t.Context(), at(5)); n != 2 || err != nil {
+		t.Errorf("%d expired, %v; want those of that second", n, err)
 	}
 	wantStaged(t, l, 1, other)
 	wantStaged(t, l, 2)
