@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime/multipart"
 	"net/http"
 	"os"
@@ -123,7 +124,7 @@ func (d *demo) findPip(ctx context.Context) (version string, err error) {
 		if err != nil {
 			continue
 		}
-		out, err := exec.CommandContext(ctx, path, "-m", "pip", "--version").Output()
+		out, err := exec.CommandContext(ctx, path, "-m", "pip", "--version").Output() //nolint:gosec // the Python that is first on the user's PATH
 		if err != nil {
 			continue
 		}
@@ -354,10 +355,12 @@ func (d *demo) pip(ctx context.Context) (r ran, version string, err error) {
 	d.say("$ bailiwick run -- %s -m pip install --target … %s", filepath.Base(d.python), demoProject)
 	r = d.run(ctx, "run", "--", d.python, "-m", "pip", "install", "--no-input", "--target", target, demoProject)
 	d.quote(r.text)
-	if _, err := os.Stat(filepath.Join(target, demoProject+".py")); err != nil {
+	if _, err := os.Stat(filepath.Join(target, demoProject+".py")); errors.Is(err, fs.ErrNotExist) {
 		return r, "", nil
+	} else if err != nil {
+		return r, "", fmt.Errorf("looking for what was installed: %w", err)
 	}
-	check := exec.CommandContext(ctx, d.python, "-c", "import "+demoProject+"; print("+demoProject+".__version__)")
+	check := exec.CommandContext(ctx, d.python, "-c", "import "+demoProject+"; print("+demoProject+".__version__)") //nolint:gosec // the same Python
 	check.Env = append(d.env.Environ(), "PYTHONPATH="+target)
 	out, err := check.Output()
 	if err != nil {

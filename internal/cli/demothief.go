@@ -109,7 +109,7 @@ func (d *demo) swapFile(context.Context) (func() error, error) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(p)
+		data, err := os.ReadFile(p) //nolint:gosec // the demo's own folder
 		if err == nil && bytes.HasPrefix(data, []byte("PK")) && bytes.Contains(data, []byte(demoProject+"-1.1.dist-info")) {
 			path, honest = p, data
 		}
@@ -203,7 +203,9 @@ func (d *demo) impersonate(ctx context.Context, prepare func(context.Context, *t
 	go func() { done <- server.Serve(l) }()
 	return func() error {
 		err := server.Close()
-		<-done
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 		return errors.Join(err, t.close(), d.serve(ctx))
 	}, nil
 }

@@ -14,7 +14,7 @@ import (
 	"example.com/bailiwick/tuf/cjson"
 )
 
-// ErrCustom: what a target says about its file is not in the agreed form.
+// ErrCustom means: what a target says about its file is not in the agreed form.
 var ErrCustom = errors.New("custom object is not usable")
 
 // Bounds of a custom object.

@@ -12,7 +12,7 @@ import (
 	"example.com/bailiwick/tuf/repo"
 )
 
-// ErrDelegated: the project has a role in this bin already.
+// ErrDelegated means: the project has a role in this bin already.
 var ErrDelegated = errors.New("project is delegated already")
 
 // Thresholds says how many of a role's keys must sign. Zero means one.

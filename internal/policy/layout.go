@@ -18,9 +18,9 @@ import (
 const BinsMember = "x-bailiwick-bins"
 
 var (
-	// ErrLayout: a number of bins that no layout has, or none stated.
+	// ErrLayout means: a number of bins that no layout has, or none stated.
 	ErrLayout = errors.New("not a layout of bins")
-	// ErrForeignPath: a target path that is not BIN/PROJECT/FILENAME.
+	// ErrForeignPath means: a target path that is not BIN/PROJECT/FILENAME.
 	ErrForeignPath = errors.New("not the path of a distribution file")
 )
 

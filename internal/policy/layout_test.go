@@ -129,13 +129,13 @@ func TestParsePath(t *testing.T) {
 // TestNamesOfAnyProject: whatever a legal name is, its role and path lead back to it,
 // its path matches its own pattern and its bin's, and nobody else's.
 func TestNamesOfAnyProject(t *testing.T) {
-	any := rapid.StringMatching(`[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?`)
+	names := rapid.StringMatching(`[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?`)
 	rapid.Check(t, func(r *rapid.T) {
-		p, err := pypi.ParseProject(any.Draw(r, "name"))
+		p, err := pypi.ParseProject(names.Draw(r, "name"))
 		if err != nil {
 			r.Fatal(err)
 		}
-		other, err := pypi.ParseProject(any.Draw(r, "other"))
+		other, err := pypi.ParseProject(names.Draw(r, "other"))
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 	"example.com/bailiwick/tuf"
 )
 
-// ErrLifetime: a lifetime that is too short to be of use or too long to be
+// ErrLifetime means: a lifetime that is too short to be of use or too long to be
 // meant.
 var ErrLifetime = errors.New("lifetime is not acceptable")
 

@@ -15,7 +15,7 @@ const (
 	RoleUnclaimed tuf.RoleName = "unclaimed"
 )
 
-// ErrSubRole: not the name of a role to which a project may delegate.
+// ErrSubRole means: not the name of a role to which a project may delegate.
 var ErrSubRole = errors.New("not a usable name of a sub-role")
 
 const projectPrefix = "project."

@@ -79,7 +79,7 @@ func TestConnectionsAreNotReused(t *testing.T) {
 	server := refuse(t, &problem.Problem{Status: 400, Message: "no"})
 	for range 3 { // a client that reused the closed connection would fail
 		do(t, server.Client(), "GET", server.URL, "", nil)
-		do(t, server.Client(), "POST", server.URL, "", strings.NewReader("body"))
+		do(t, server.Client(), http.MethodPost, server.URL, "", strings.NewReader("body"))
 	}
 }
 
@@ -218,7 +218,7 @@ func TestPhraseIsCut(t *testing.T) {
 // TestWithoutHijack covers HTTP/2 and writers that keep their connection.
 func TestWithoutHijack(t *testing.T) {
 	recorder := httptest.NewRecorder()
-	request := httptest.NewRequest("POST", "/", strings.NewReader("body"))
+	request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body"))
 	problem.Write(recorder, request, &problem.Problem{Status: 409, Message: sentence})
 	if recorder.Code != 409 || recorder.Header().Get(problem.HeaderMessage) != sentence || !strings.Contains(recorder.Body.String(), sentence) {
 		t.Errorf("answered %d %v %q", recorder.Code, recorder.Header(), recorder.Body)
@@ -230,8 +230,8 @@ func TestWithoutHijack(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	response, body := do(t, server.Client(), "POST", server.URL, "", bytes.NewReader(make([]byte, 1<<20)))
-	if response.ProtoMajor != 2 || response.StatusCode != 403 || response.Header.Get(problem.HeaderMessage) != sentence || !strings.Contains(body, sentence) {
+	response, body := do(t, server.Client(), http.MethodPost, server.URL, "", bytes.NewReader(make([]byte, 1<<20)))
+	if response.ProtoMajor != 2 || response.StatusCode != http.StatusForbidden || response.Header.Get(problem.HeaderMessage) != sentence || !strings.Contains(body, sentence) {
 		t.Errorf("answered %s %s %v %q", response.Proto, response.Status, response.Header, body)
 	}
 }

@@ -18,7 +18,6 @@ func Redact(text string) string {
 			word, rest = text[:i], text[i:]
 		}
 		b.WriteString(redactURL(word))
-		text = rest
 		if rest == "" {
 			break
 		}

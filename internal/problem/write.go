@@ -65,7 +65,7 @@ func writeHijacked(w http.ResponseWriter, r *http.Request, p *Problem, body []by
 	defer conn.Close()
 	header.Set("Connection", "close")
 	if header.Get("Date") == "" {
-		header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+		header.Set("Date", time.Now().UTC().Format(http.TimeFormat)) //nolint:forbidigo // what net/http would have set
 	}
 	var answer bytes.Buffer
 	// net/http, too, answers HTTP/1.0 with its own version number.
@@ -73,7 +73,7 @@ func writeHijacked(w http.ResponseWriter, r *http.Request, p *Problem, body []by
 	_ = header.Write(&answer) // takes line breaks out of values; writing to memory does not fail
 	answer.WriteString("\r\n")
 	answer.Write(body)
-	_ = conn.SetDeadline(time.Now().Add(writeTime))
+	_ = conn.SetDeadline(time.Now().Add(writeTime)) //nolint:forbidigo // deadlines of connections are in real time
 	if _, err := conn.Write(answer.Bytes()); err != nil {
 		return true
 	}
@@ -97,10 +97,10 @@ func linger(conn net.Conn, rest *bufio.Reader) {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	end := time.Now().Add(lingerTime)
+	end := time.Now().Add(lingerTime) //nolint:forbidigo // deadlines of connections are in real time
 	buf := make([]byte, 64<<10)
 	for read := 0; read < lingerBytes; {
-		now := time.Now()
+		now := time.Now() //nolint:forbidigo // deadlines of connections are in real time
 		if now.After(end) {
 			return
 		}

@@ -183,11 +183,11 @@ func (p *versionParser) local() ([]string, bool) {
 		}
 		segments = append(segments, segment)
 		p.rest = p.rest[i:]
-		if rest := skipSeparator(p.rest); len(rest) == len(p.rest) {
+		rest := skipSeparator(p.rest)
+		if len(rest) == len(p.rest) {
 			return segments, true
-		} else {
-			p.rest = rest
 		}
+		p.rest = rest
 	}
 }
 

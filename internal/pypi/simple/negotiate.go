@@ -73,7 +73,7 @@ func Negotiate(accept, format string) (Type, error) {
 		}
 	}
 	if bestQ == 0 {
-		return "", fmt.Errorf("Accept %.80q names no form of an index page: %w", accept, ErrNotAcceptable)
+		return "", fmt.Errorf("the Accept header %.80q names no form of an index page: %w", accept, ErrNotAcceptable)
 	}
 	return best, nil
 }

@@ -142,7 +142,7 @@ func TestParsePageIsStrict(t *testing.T) {
 	if _, err := simple.ParsePage([]byte(pageWith(goodFile))); err != nil {
 		t.Fatalf("the page that the cases vary is refused: %v", err)
 	}
-	edit := func(old, new string) string { return pageWith(strings.Replace(goodFile, old, new, 1)) }
+	edit := func(from, to string) string { return pageWith(strings.Replace(goodFile, from, to, 1)) }
 	for name, give := range map[string]string{
 		"nothing":                 "",
 		"not JSON":                "<!DOCTYPE html>",
