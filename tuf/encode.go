@@ -21,7 +21,7 @@ func AppendHashes(dst []byte, h Hashes) []byte {
 	dst = append(dst, '{')
 	if h.has256 {
 		dst = append(dst, `"sha256":"`...)
-		dst = hex.AppendEncode(dst, h.sha256[:])
+		dst = appendHex(dst, h.sha256[:])
 		dst = append(dst, '"')
 	}
 	if h.has512 {
@@ -29,7 +29,7 @@ func AppendHashes(dst []byte, h Hashes) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, `"sha512":"`...)
-		dst = hex.AppendEncode(dst, h.sha512[:])
+		dst = appendHex(dst, h.sha512[:])
 		dst = append(dst, '"')
 	}
 	return append(dst, '}')

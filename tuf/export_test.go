@@ -5,3 +5,6 @@ func UnverifiedValue[T any](u *Unverified[T]) *T { return u.value }
 
 // DecodeHex shows decodeHex to tests.
 func DecodeHex(dst, text []byte) bool { return decodeHex(dst, text) }
+
+// AppendHex shows appendHex to tests.
+func AppendHex(dst, src []byte) []byte { return appendHex(dst, src) }

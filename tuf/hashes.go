@@ -172,3 +172,17 @@ func decodeHex(dst, text []byte) bool {
 	}
 	return bad == 0
 }
+
+// appendHex appends src, whose length is a multiple of four, in lower-case hex: the
+// other way round.
+func appendHex(dst, src []byte) []byte {
+	const ones = 0x0101010101010101
+	for ; len(src) >= 4; src = src[4:] {
+		n := uint64(binary.LittleEndian.Uint32(src))
+		n = (n | n<<16) & 0x0000ffff0000ffff
+		n = (n | n<<8) & 0x00ff00ff00ff00ff
+		n = (n>>4 | n<<8) & (ones * 0x0f)
+		dst = binary.LittleEndian.AppendUint64(dst, n+ones*'0'+('a'-10-'0')*((n+ones*6)>>4&ones))
+	}
+	return dst
+}

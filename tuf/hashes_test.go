@@ -36,3 +36,16 @@ func TestDecodeHex(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendHex(t *testing.T) {
+	src := make([]byte, 256+4)
+	for i := range src {
+		src[i] = byte(i)
+	}
+	for at := range 4 { // every byte in every place
+		in := src[at : at+256]
+		if got, want := string(tuf.AppendHex([]byte("x"), in)), "x"+hex.EncodeToString(in); got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/cjson"
@@ -22,16 +23,17 @@ type fileEdit struct {
 // newFileEdit checks the targets of an edit.
 func newFileEdit(edit *TargetsEdit, issue *Issue) (*fileEdit, error) {
 	e := &fileEdit{put: make([]*tuf.Target, len(edit.Put)), remove: slices.Clone(edit.Remove)}
+	limits := tuf.DefaultLimits()
 	for i := range edit.Put {
 		t := &edit.Put[i]
 		if err := issue.granted(t.Path); err != nil {
 			return nil, err
 		}
-		if err := checkTarget(t); err != nil {
+		if err := checkTarget(t, &limits); err != nil {
 			return nil, fmt.Errorf("target %q: %w", t.Path, err)
 		}
 		e.put[i] = t
-		e.size += 128 + len(t.Path) + len(t.Custom)
+		e.size += 116 + len(t.Path) + len(t.Custom)
 	}
 	slices.Sort(e.remove)
 	return e, e.sort()
@@ -62,11 +64,10 @@ func (e *fileEdit) sort() error {
 }
 
 // checkTarget refuses what clients with default limits would refuse.
-func checkTarget(t *tuf.Target) error {
+func checkTarget(t *tuf.Target, limits *tuf.Limits) error {
 	if _, err := tuf.ParseTargetPath(string(t.Path)); err != nil {
 		return fmt.Errorf("%w: %w", ErrPath, err)
 	}
-	limits := tuf.DefaultLimits()
 	if t.Length < 0 || t.Length > limits.TargetLength {
 		return fmt.Errorf("length %d is outside 0 to %d: %w", t.Length, limits.TargetLength, ErrTarget)
 	}
@@ -145,7 +146,11 @@ func (e *fileEdit) fill(message []byte) ([]byte, error) {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(cjson.AppendString(out, t.Path), ':')
+		if strings.IndexByte(string(t.Path), '"') < 0 { // nor has it a backslash
+			out = append(append(append(out, '"'), t.Path...), '"', ':')
+		} else {
+			out = append(cjson.AppendString(out, t.Path), ':')
+		}
 		if out, err = tuf.AppendTarget(out, *t); err != nil {
 			return nil, err
 		}
