@@ -64,7 +64,7 @@ func (r *Repo) SwapKey(role string) {
 		s["keyid"] = string(k.ID())
 		signatures = append(signatures, s)
 	}
-	r.Serve(r.FileName(role), Canonical(map[string]any{"signed": signed, "signatures": signatures}))
+	r.Serve(r.FileName(role), Wire(Canonical(map[string]any{"signed": signed, "signatures": signatures})))
 }
 
 // SignOnly serves a role's newest metadata signed by exactly these keys.
@@ -103,6 +103,13 @@ func (r *Repo) served(name string) []byte {
 		r.tb.Fatalf("testrepo: nothing is served as %s", name)
 	}
 	return data
+}
+
+// Served returns what is served as a role's newest metadata, nil if nothing is.
+func (r *Repo) Served(role string) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.files[r.FileName(role)]
 }
 
 // A Moment is all that a repository served at a time, and its versions.

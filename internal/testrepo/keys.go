@@ -145,7 +145,21 @@ func Envelope(signed map[string]any, keys ...Key) []byte {
 	for _, k := range keys {
 		signatures = append(signatures, signature(k, message))
 	}
-	return Canonical(map[string]any{"signed": signed, "signatures": signatures})
+	return Wire(Canonical(map[string]any{"signed": signed, "signatures": signatures}))
+}
+
+// Wire makes legal JSON of canonical form, which has control characters as they are:
+// line breaks in PEM keys, for example. They occur in strings only.
+func Wire(canonical []byte) []byte {
+	out := make([]byte, 0, len(canonical))
+	for _, c := range canonical {
+		if c < 0x20 {
+			out = fmt.Appendf(out, `\u%04x`, c)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func signature(k Key, message []byte) map[string]any {

@@ -77,6 +77,9 @@ func (c *Client) Open(ctx context.Context, found *trust.Found) (*Reader, error) 
 		},
 		buffer: make([]byte, 2*Held),
 	}
+	if found.Target.Hashes.Unknown() { // what can not be checked completely need not be fetched
+		return nil, r.refused(trust.Unsupported, fmt.Errorf("%w: it is listed with a hash of an unknown algorithm", tuf.ErrUnsupported))
+	}
 	if err := r.resume(); err != nil {
 		return nil, err
 	}
