@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -127,6 +128,10 @@ func (rel *release) release(ctx context.Context, s *ceremony.Standing) error {
 			return rel.draw(s, role, staged)
 		},
 	})
+	if errors.Is(err, errPublished) {
+		rel.printf("%v\n", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -194,11 +199,15 @@ func (rel *release) fresh(s *ceremony.Standing) ([]*localFile, error) {
 	return fresh, nil
 }
 
+// errPublished: the very files of a release were published while it was under way, by another maintainer or
+// by an earlier try whose answer got lost.
+var errPublished = errors.New("the same files are published meanwhile, with the same content: nothing is left to do")
+
 // stillFresh refuses a release that has nothing to add any more.
 func (rel *release) stillFresh(s *ceremony.Standing) error {
 	fresh, err := rel.fresh(s)
 	if err == nil && len(fresh) == 0 {
-		err = fmt.Errorf("somebody else has published the same files meanwhile: nothing is left to do")
+		err = errPublished
 	}
 	return err
 }
@@ -361,7 +370,7 @@ func (rel *release) stage(ctx context.Context) (map[string]time.Time, error) {
 		s, others := stagedAs(before, f)
 		if s != nil {
 			if err := f.same(s); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%w; nothing was signed", err)
 			}
 			continue
 		}
@@ -391,7 +400,7 @@ func (rel *release) stage(ctx context.Context) (map[string]time.Time, error) {
 			return nil, exit(exitRefused, fmt.Errorf("the index took %s and does not list it as staged: try again, and tell its operators if it stays so; nothing was signed", f.name))
 		}
 		if err := f.same(s); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; nothing was signed", err)
 		}
 		if s.Uploaded.IsZero() || s.Uploaded.After(rel.env.Now().Add(24*time.Hour)) {
 			return nil, exit(exitRefused, fmt.Errorf("the index says that %s was uploaded at %s, which can not be: nothing was signed", f.name, s.Uploaded.Format(time.RFC3339)))

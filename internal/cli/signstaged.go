@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -60,6 +61,10 @@ func (m *maintainer) signStaged(ctx context.Context, project pypi.Project, said 
 		}
 		return draw(s)
 	}})
+	if errors.Is(err, errPublished) {
+		m.printf("%v\n", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
