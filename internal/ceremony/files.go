@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"strings"
 
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
@@ -144,27 +145,35 @@ func (j *judge) effect(path tuf.TargetPath, current *listing) {
 // sdists refuses a second source distribution of a version.
 func (j *judge) sdists() error {
 	for _, added := range j.out.Added {
-		_, name, err := policy.ParsePath(added.Path)
-		if err != nil || name.Kind() != pypi.Sdist {
+		version, ok := j.sdist(added.Path)
+		if !ok {
 			continue
 		}
 		for path := range j.next.all() {
-			_, other, err := policy.ParsePath(path)
-			if err == nil && path != added.Path && other.Kind() == pypi.Sdist && other.Version().Compare(name.Version()) == 0 {
-				return refuse(Altered, j.role, "%s: version %s has the source distribution %s; a version has only one", name, name.Version(), other)
+			other, ok := j.sdist(path)
+			if ok && path != added.Path && other.Compare(version) == 0 {
+				return refuse(Altered, j.role, "%s: version %s has the source distribution %s; a version has only one", fileName(added.Path), version, fileName(path))
 			}
 		}
 	}
 	return nil
 }
 
+// sdist returns the version of which a path is the source distribution. The cheap test comes first:
+// nearly all files of a large project are wheels.
+func (j *judge) sdist(path tuf.TargetPath) (pypi.Version, bool) {
+	if strings.HasSuffix(string(path), ".whl") {
+		return pypi.Version{}, false
+	}
+	name, err := pypi.ParseFilenameFor(j.s.Project, fileName(path))
+	if err != nil || name.Kind() != pypi.Sdist {
+		return pypi.Version{}, false
+	}
+	return name.Version(), true
+}
+
 // fileName returns the last element of a path.
 func fileName(path tuf.TargetPath) string {
 	s := string(path)
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == '/' {
-			return s[i+1:]
-		}
-	}
-	return s
+	return s[strings.LastIndexByte(s, '/')+1:]
 }

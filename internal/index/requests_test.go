@@ -303,7 +303,7 @@ func TestBoundsOfWhatWaits(t *testing.T) {
 // done, and asking again finishes it.
 func TestFaultsOfRecords(t *testing.T) {
 	for _, method := range []string{
-		"AddStaged", "Staged", "RemoveStaged", "ExpireStaged", "AddRequest", "Request", "Requests", "SignRequest", "CloseRequest", "ExpireRequests", "Events",
+		"AddStaged", "Staged", "RemoveStaged", "AddRequest", "Request", "Requests", "SignRequest", "CloseRequest", "ExpireRequests", "Events",
 	} {
 		for _, effect := range []bool{false, true} {
 			t.Run(method, func(t *testing.T) {
@@ -351,6 +351,22 @@ func TestFaultsOfRecords(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestForgettingFails: old files that can not be dropped hold up the next upload, and no more.
+func TestForgettingFails(t *testing.T) {
+	m := newTeam(t)
+	m.claim("demo", 1, m.alice)
+	m.stage(wheel("demo", "1.0"))
+	m.clock.advance(30 * 24 * time.Hour)
+	for _, effect := range []bool{false, true} {
+		m.records.set("ExpireStaged", effect)
+		if _, err := m.send(m.actor, wheel("demo", "1.0"), nil); !errors.Is(err, errInjected) {
+			t.Errorf("effect %t: %v", effect, err)
+		}
+	}
+	m.records.set("", false)
+	m.stage(wheel("demo", "1.0"))
 }
 
 // TestWithoutRecords: an index that keeps no requests goes on as before, and says so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/bailiwick/internal/policy"
@@ -44,10 +45,7 @@ func (x *Index) stage(ctx context.Context, receipt Receipt, f publish.File) (Rec
 		return Receipt{}, fmt.Errorf("looking up the file name %s: %w", f.Filename, err)
 	}
 	now := x.now().UTC().Truncate(time.Second)
-	if _, err := x.records.ExpireStaged(ctx, now.Add(-stagedLife)); err != nil {
-		return Receipt{}, fmt.Errorf("forgetting old staged files: %w", err)
-	}
-	staged, err := x.staged(ctx, f.Project)
+	staged, err := x.forget(ctx, f.Project, now)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -67,6 +65,23 @@ func (x *Index) stage(ctx context.Context, receipt Receipt, f publish.File) (Rec
 	}
 	receipt.Staged, receipt.Unchanged = true, !added
 	return receipt, nil
+}
+
+// forget drops files that are past their time, of all projects if this one has any, and returns
+// those of the project that wait.
+func (x *Index) forget(ctx context.Context, p pypi.Project, now time.Time) ([]publish.File, error) {
+	all, err := x.records.Staged(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("reading the staged files of %s: %w", p, err)
+	}
+	waiting := slices.DeleteFunc(slices.Clone(all), func(f publish.File) bool { return !f.Uploaded.Add(stagedLife).After(now) })
+	if len(waiting) == len(all) {
+		return all, nil
+	}
+	if _, err := x.records.ExpireStaged(ctx, now.Add(-stagedLife)); err != nil {
+		return nil, fmt.Errorf("forgetting old staged files: %w", err)
+	}
+	return waiting, nil
 }
 
 // staged returns the files that wait, without those that are past their time.
