@@ -10,7 +10,6 @@ import (
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
-	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -48,35 +47,19 @@ func DecodeRequest(data []byte) (*ceremony.Request, error) {
 	return r, nil
 }
 
-// judged is a request and what it may do now.
-type judged struct {
-	request *ceremony.Request
-	verdict *ceremony.Verdict
-	staged  []publish.File
-}
-
 // judge asks what a request may do on the current publication. The publisher asks again on the
 // state that its publication follows.
-func (x *Index) judge(ctx context.Context, r *ceremony.Request) (*judged, error) {
-	view := x.publisher.Current()
-	standing, err := view.Standing(ctx, r.Project)
+func (x *Index) judge(ctx context.Context, r *ceremony.Request) (*publish.Judgement, error) {
+	staged, err := x.staged(ctx, r.Project)
 	if err != nil {
 		return nil, err
 	}
-	j := &judged{request: r}
-	if j.staged, err = x.staged(ctx, r.Project); err != nil {
-		return nil, err
-	}
-	targets := make([]tuf.Target, len(j.staged))
-	for i, f := range j.staged {
-		if targets[i], err = f.Target(view.Layout()); err != nil {
-			return nil, fmt.Errorf("staged file %s: %w", f.Filename, err)
-		}
-	}
-	if j.verdict, err = ceremony.Judge(r, standing, targets, x.now()); err != nil {
+	j, err := x.publisher.Current().Judge(ctx, r, staged, x.now())
+	var refused *ceremony.Refused
+	if errors.As(err, &refused) {
 		return nil, requestError("the request", err)
 	}
-	return j, nil
+	return j, err
 }
 
 // Propose brings a signing request in, with the signatures that it has so far. A request with all
@@ -95,7 +78,7 @@ func (x *Index) Propose(ctx context.Context, a Actor, r *ceremony.Request) (Outc
 		return Outcome{}, err
 	}
 	id := r.ID()
-	if j.verdict.Complete() {
+	if j.Verdict.Complete() {
 		return x.execute(ctx, a, id, j)
 	}
 	signatures := signaturesOf(r)
@@ -204,8 +187,8 @@ func (x *Index) add(ctx context.Context, a Actor, project pypi.Project, id strin
 	if err != nil {
 		return x.overtaken(ctx, project, id, err)
 	}
-	if !j.verdict.Complete() {
-		return Outcome{ID: id, Missing: j.verdict.Missing, Next: j.verdict.Next()}, nil
+	if !j.Verdict.Complete() {
+		return Outcome{ID: id, Missing: j.Verdict.Missing, Next: j.Verdict.Next()}, nil
 	}
 	out, err := x.execute(ctx, a, id, j)
 	if err != nil {
@@ -241,8 +224,8 @@ func (x *Index) gone(ctx context.Context, p pypi.Project, id string) (Outcome, e
 }
 
 // execute publishes a request that has all its signatures.
-func (x *Index) execute(ctx context.Context, a Actor, id string, j *judged) (Outcome, error) {
-	done, err := x.publisher.Publish(ctx, publish.Sign{Request: j.request, Staged: j.staged, Token: a.id})
+func (x *Index) execute(ctx context.Context, a Actor, id string, j *publish.Judgement) (Outcome, error) {
+	done, err := x.publisher.Publish(ctx, j.Sign(a.id))
 	if err != nil {
 		return Outcome{}, requestError("signing request "+id, err)
 	}
@@ -337,7 +320,7 @@ func (x *Index) pending(ctx context.Context, s StoredRequest) (Pending, error) {
 	case err != nil:
 		return Pending{}, err
 	default:
-		p.Missing, p.Next = j.verdict.Missing, j.verdict.Next()
+		p.Missing, p.Next = j.Verdict.Missing, j.Verdict.Next()
 	}
 	return p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
@@ -25,6 +26,48 @@ type Sign struct {
 	// published.
 	Staged []File
 	Token  string // of who brought the request, for the record
+
+	judged *Judgement // of the same request on some view; nil: none
+}
+
+// Judgement is what a request may do on a view.
+type Judgement struct {
+	Verdict *ceremony.Verdict
+
+	request  *ceremony.Request
+	files    []File
+	staged   []tuf.Target
+	standing *ceremony.Standing
+	set      *trust.Set
+}
+
+// Judge asks what a request may do on the view, given the files that are staged for its project.
+// Neither may be changed afterwards. The error is a *ceremony.Refused, or says that the project could
+// not be read.
+func (v *View) Judge(ctx context.Context, r *ceremony.Request, staged []File, at time.Time) (*Judgement, error) {
+	standing, err := v.Standing(ctx, r.Project)
+	if err != nil {
+		return nil, err
+	}
+	return judge(v.set, standing, r, staged, at)
+}
+
+func judge(set *trust.Set, standing *ceremony.Standing, r *ceremony.Request, staged []File, at time.Time) (*Judgement, error) {
+	j := &Judgement{request: r, files: staged, staged: make([]tuf.Target, len(staged)), standing: standing, set: set}
+	var err error
+	for i, f := range staged {
+		if j.staged[i], err = f.Target(standing.Layout); err != nil {
+			return nil, err
+		}
+	}
+	j.Verdict, err = ceremony.Judge(r, standing, j.staged, at)
+	return j, err
+}
+
+// Sign returns the change that publishes the request. The publisher judges again unless it still
+// stands at the view that was judged.
+func (j *Judgement) Sign(token string) Sign {
+	return Sign{Request: j.request, Staged: j.files, Token: token, judged: j}
 }
 
 // maxStaged bounds Sign.Staged.
@@ -69,25 +112,22 @@ func (b *batch) sign(ctx context.Context, c Sign) (edit, error) {
 	if err := b.searchable(p); err != nil {
 		return nil, err
 	}
-	s := &signing{request: c.Request}
-	var err error
-	if s.standing, err = ceremony.Look(b.state.view.set, b.load, b.state.view.repository, p); err != nil {
-		return nil, fmt.Errorf("reading who signs %s: %w", p, err)
-	}
-	staged := make([]tuf.Target, len(c.Staged))
-	for i, f := range c.Staged {
-		if staged[i], err = f.Target(b.state.layout); err != nil {
+	j := c.judged
+	if j == nil || j.set != b.state.view.set {
+		standing, err := ceremony.Look(b.state.view.set, b.load, b.state.view.repository, p)
+		if err != nil {
+			return nil, fmt.Errorf("reading who signs %s: %w", p, err)
+		}
+		if j, err = judge(b.state.view.set, standing, c.Request, c.Staged, b.at); err != nil {
 			return nil, err
 		}
 	}
-	if s.verdict, err = ceremony.Judge(c.Request, s.standing, staged, b.at); err != nil {
-		return nil, err
-	}
+	s := &signing{request: c.Request, standing: j.standing, verdict: j.Verdict}
 	if !s.verdict.Complete() {
 		return nil, fmt.Errorf("%w: %s", ErrUnsigned, s.verdict.Next())
 	}
 	for _, added := range s.verdict.Added {
-		f := c.Staged[slices.IndexFunc(staged, func(t tuf.Target) bool { return sameTarget(t, added) })]
+		f := c.Staged[slices.IndexFunc(j.staged, func(t tuf.Target) bool { return sameTarget(t, added) })]
 		if err := b.names.free(ctx, f.Filename); err != nil {
 			return nil, err
 		}
