@@ -27,11 +27,14 @@ const (
 	maxTrustIndexes   = 100
 )
 
-// trustConfig is the form of both configuration files: which indexes are trusted, and by which root.
+// trustConfig is the form of both configuration files: which indexes are trusted, by which root, and
+// how much assurance is asked of which projects.
 type trustConfig struct {
 	// Default is the URL of the index to install from when there are several.
 	Default string       `toml:"default,omitempty"`
 	Indexes []trustIndex `toml:"index"`
+	// Require are rules; a project must have the highest assurance that any of them asks of it.
+	Require []requireRule `toml:"require,omitempty"`
 }
 
 // trustIndex is one trusted index.
@@ -66,6 +69,13 @@ func readTrustConfig(path string) (*trustConfig, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	known := make(map[string]bool)
+	for _, index := range c.Indexes {
+		known[index.URL] = true
+	}
+	if err := c.checkRules(path, data, known); err != nil {
+		return nil, err
+	}
 	return &c, nil
 }
 
@@ -75,7 +85,7 @@ func describeTOML(path string, err error) error {
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, _ := first.Position()
-		return fmt.Errorf("%s:%d: there is no setting %q; known are default, and url, root, root-file in each [[index]]",
+		return fmt.Errorf("%s:%d: there is no setting %q; known are default; url, root, root-file in each [[index]]; projects, assurance, index in each [[require]]",
 			path, row, strings.Join(first.Key(), "."))
 	}
 	var bad *toml.DecodeError

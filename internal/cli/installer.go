@@ -17,6 +17,7 @@ import (
 
 	"example.com/bailiwick/internal/durable"
 	"example.com/bailiwick/internal/proxy"
+	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf/client"
 )
@@ -51,6 +52,7 @@ type pinned struct {
 	root  []byte // the pinned root file
 	from  string // configuration file that names it
 	state string // folder of this root's state
+	rules rules  // what the configuration asks of projects
 }
 
 // id names the root in addresses.
@@ -66,7 +68,12 @@ func (in *installer) pin(ctx context.Context) (*pinned, error) {
 	if err != nil {
 		return nil, err
 	}
-	return in.withRoot(ctx, index, from)
+	p, err := in.withRoot(ctx, index, from)
+	if err != nil {
+		return nil, err
+	}
+	p.rules, err = loadRules(in.env, config, from)
+	return p, err
 }
 
 // withRoot gets the pinned root file: from beside the configuration, from the state of earlier runs,
@@ -186,6 +193,8 @@ type engineOptions struct {
 	refresh, remember time.Duration
 	onVerdict         func(verify.Verdict)
 	noCache           bool
+	passive           bool       // look, and do not change what is remembered
+	accept            acceptFlag // projects that may have less assurance than is remembered
 }
 
 // open makes the engine for a pinned index. It makes no request.
@@ -212,6 +221,8 @@ func (in *installer) open(p *pinned, opts engineOptions) (_ *opened, err error) 
 	}
 	config := verify.Config{
 		Client: c, Fetcher: fetcher, Source: redactURL(p.index.URL), State: filepath.Join(p.state, "metadata"), Refresh: opts.refresh, Remember: opts.remember, Now: in.env.Now,
+		Require: p.rules.forIndex(p.index.URL), Passive: opts.passive,
+		Accept: func(project pypi.Project) bool { return opts.accept[project] },
 		OnVerdict: func(v verify.Verdict) {
 			p.note(v)
 			if opts.onVerdict != nil {
@@ -219,6 +230,9 @@ func (in *installer) open(p *pinned, opts engineOptions) (_ *opened, err error) 
 			}
 		},
 	}
+	memory := openMemory(p.state, func(warning string) { message(in.env, "%s", warning) })
+	config.Memory = memory
+	o.closers = append(o.closers, memory.Close)
 	if !opts.noCache {
 		cache, err := in.openCache()
 		if err != nil {

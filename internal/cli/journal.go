@@ -25,24 +25,37 @@ var journalID = regexp.MustCompile(`^[0-9a-f]{6}$`)
 // note keeps a refusal for `bailiwick why ID`, which runs later and in another process. A refusal that
 // cannot be kept was still told.
 func (p *pinned) note(v verify.Verdict) {
-	if v.Problem == nil || v.Problem.Class == verify.NotFound {
-		return
+	switch {
+	case v.Accepted != nil:
+		p.enter(acceptedFolder, v.Accepted)
+	case v.Problem != nil && v.Problem.Class != verify.NotFound:
+		p.enter(refusalsFolder, v.Problem)
 	}
-	data, err := json.MarshalIndent(v.Problem, "", "  ")
+}
+
+// The two parts of the journal: what was refused, and what an override on the command line let pass,
+// each with its time. The second has a bound of its own, so that refusals never push it out.
+const (
+	refusalsFolder = "refusals"
+	acceptedFolder = "accepted"
+)
+
+func (p *pinned) enter(folder string, e *verify.Error) {
+	data, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
 		return
 	}
-	if os.MkdirAll(filepath.Join(p.state, "refusals"), 0o700) != nil {
+	if os.MkdirAll(filepath.Join(p.state, folder), 0o700) != nil {
 		return
 	}
-	if p.write(filepath.Join("refusals", v.Problem.ID+".json"), append(data, '\n')) == nil {
-		p.trimJournal()
+	if p.write(filepath.Join(folder, e.ID+".json"), append(data, '\n')) == nil {
+		p.trimJournal(folder)
 	}
 }
 
 // trimJournal removes the oldest entries beyond the bound.
-func (p *pinned) trimJournal() {
-	folder := filepath.Join(p.state, "refusals")
+func (p *pinned) trimJournal(part string) {
+	folder := filepath.Join(p.state, part)
 	entries, err := os.ReadDir(folder)
 	if err != nil || len(entries) <= maxJournal {
 		return
@@ -59,12 +72,20 @@ func (p *pinned) trimJournal() {
 	}
 }
 
-// recall finds a refusal by its ID; nil if there is none.
+// recall finds an entry of the journal by its ID; nil if there is none.
 func (p *pinned) recall(id string) (*verify.Error, error) {
 	if !journalID.MatchString(id) {
 		return nil, nil
 	}
-	path := filepath.Join(p.state, "refusals", id+".json")
+	e, err := p.entry(refusalsFolder, id)
+	if e == nil && err == nil {
+		e, err = p.entry(acceptedFolder, id)
+	}
+	return e, err
+}
+
+func (p *pinned) entry(folder, id string) (*verify.Error, error) {
+	path := filepath.Join(p.state, folder, id+".json")
 	data, err := readBounded(path, maxJournalEntry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -69,6 +69,9 @@ func (in *installer) tell(v verify.Verdict) {
 	if v.Problem != nil && v.Problem.Class != verify.NotFound {
 		report(in.env, v.Problem)
 	}
+	if v.Note != "" {
+		message(in.env, "%s", v.Note)
+	}
 }
 
 // newEnv prints the environment that points installers at a running proxy.

@@ -28,26 +28,31 @@ const runExitCodes = "\n\nThe exit code is the command's own, except: 3 if verif
 // newRun runs any command with its installers pointed at the verified index.
 func newRun(env *Env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "run -- COMMAND [ARGS…]",
+		Use:   "run [" + verify.Override + " PROJECT]… -- COMMAND [ARGS…]",
 		Short: "run a command whose installers get only what verifies",
 		Long: "Runs COMMAND with pip, uv, pdm, pipenv and poetry pointed at a verified index on this machine, and with\n" +
-			"every other way to the network refused for the duration." + runExitCodes,
+			"every other way to the network refused for the duration.\n\n" +
+			"A project that was signed by its maintainers when it was installed from before is refused if it is not any\n" +
+			"more. Who knows the reason can say so, for one project and one run:\n\n" +
+			"  " + verify.Override + " PROJECT\n\n" +
+			"The option may be repeated. It is kept in the journal and shown after the run; rules of the configuration\n" +
+			"([[require]]) hold all the same." + runExitCodes,
 		Example:            "  bailiwick run -- python -m pip install -r requirements.txt\n  bailiwick run -- tox",
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 				return cmd.Help()
 			}
-			if len(args) > 0 && args[0] == "--" {
-				args = args[1:]
-			} else if len(args) > 0 && strings.HasPrefix(args[0], "-") {
-				return usagef("run has no option %s; write bailiwick run -- COMMAND", args[0])
+			accept := make(acceptFlag)
+			command, err := accept.parse(args)
+			if err != nil {
+				return err
 			}
-			if len(args) == 0 {
-				return usagef("run needs a command: bailiwick run -- COMMAND")
+			if len(command) == 0 {
+				return exit(exitUsage, errNoCommand)
 			}
 			in := &installer{env: env}
-			return in.run(cmd.Context(), args)
+			return in.run(cmd.Context(), command, accept)
 		},
 	}
 }
@@ -67,7 +72,7 @@ func newPip(env *Env) *cobra.Command {
 				return err
 			}
 			in := &installer{env: env}
-			return in.run(cmd.Context(), append([]string{python, "-m", "pip"}, args...))
+			return in.run(cmd.Context(), append([]string{python, "-m", "pip"}, args...), nil)
 		},
 	}
 }
@@ -86,7 +91,7 @@ func newUV(env *Env) *cobra.Command {
 				return fmt.Errorf("uv is not on the path: install it, or use bailiwick pip")
 			}
 			in := &installer{env: env}
-			return in.run(cmd.Context(), append([]string{uv}, args...))
+			return in.run(cmd.Context(), append([]string{uv}, args...), nil)
 		},
 	}
 }
@@ -137,7 +142,7 @@ func isExecutable(path string) bool {
 }
 
 // run runs command behind a proxy of its own, and gives the verdict after it.
-func (in *installer) run(ctx context.Context, command []string) error {
+func (in *installer) run(ctx context.Context, command []string, accept acceptFlag) error {
 	program, err := lookPath(in.env, command[0])
 	if err != nil {
 		return exit(127, fmt.Errorf("cannot run %s: %w", command[0], err))
@@ -149,7 +154,7 @@ func (in *installer) run(ctx context.Context, command []string) error {
 	if err != nil {
 		return err
 	}
-	o, err := in.open(p, engineOptions{})
+	o, err := in.open(p, engineOptions{accept: accept})
 	if err != nil {
 		return err
 	}
@@ -316,6 +321,10 @@ func (in *installer) verdict(s verify.Summary, blocked *blockedHosts, code int) 
 	}
 	if line := s.Line(in.env.Now()); line != "" && len(s.Problems) == 0 {
 		message(in.env, "%s", line)
+	} else { // no verdict to hang them on
+		for _, remark := range s.Remarks() {
+			message(in.env, "%s", remark)
+		}
 	}
 	if worst := classCode(s.Worst()); worst != 0 {
 		return exit(worst, nil)

@@ -177,7 +177,7 @@ func (in *installer) prove(ctx context.Context, p *pinned) (verify.Summary, erro
 	if _, err := client.New(client.Config{Fetcher: noFetcher{}, Store: client.NewMemory(), Root: p.root, Now: in.env.Now}); err != nil {
 		return verify.Summary{}, exit(exitRefused, fmt.Errorf("%s is not usable root metadata: %w", p.index.Root, err))
 	}
-	o, err := in.open(p, engineOptions{noCache: true})
+	o, err := in.open(p, engineOptions{noCache: true, passive: true})
 	if err != nil {
 		return verify.Summary{}, err
 	}

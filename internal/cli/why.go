@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf"
@@ -52,12 +53,15 @@ func (in *installer) why(ctx context.Context, what string, asJSON bool) error {
 	if refusal != nil {
 		return in.printRefusal(refusal, asJSON)
 	}
-	o, err := in.open(p, engineOptions{noCache: true})
+	o, err := in.open(p, engineOptions{noCache: true, passive: true})
 	if err != nil {
 		return err
 	}
 	defer o.Close()
 	x, err := explain(ctx, o.Engine, what)
+	if x != nil {
+		fingerprints(x)
+	}
 	var problem *verify.Error
 	if errors.As(err, &problem) {
 		report(in.env, problem)
@@ -84,6 +88,17 @@ func (in *installer) why(ctx context.Context, what string, asJSON bool) error {
 		report(in.env, x.Problem)
 	}
 	return exit(classCode(x.Problem.Class), nil)
+}
+
+// fingerprints adds to the keys what their holders know them by.
+func fingerprints(x *verify.Explanation) {
+	for _, role := range x.Chain {
+		for i, k := range role.Keys {
+			if k.Public != nil {
+				role.Keys[i].SSH = keys.SSHFingerprint(k.Public)
+			}
+		}
+	}
 }
 
 // explain takes what for a file name if it looks like one, else for a project.
@@ -159,7 +174,7 @@ func (in *installer) printRefusal(e *verify.Error, asJSON bool) error {
 func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 	out := in.env.Stdout
 	if f := x.Asked; f != nil {
-		fmt.Fprintf(out, "%s   sha256 %s   %s\n\n", f.Path, f.SHA256, byteSize(f.Length))
+		fmt.Fprintf(out, "%s   sha256 %s   %s%s\n\n", f.Path, f.SHA256, byteSize(f.Length), vouched(f))
 	} else {
 		printWhyFiles(out, x)
 	}
@@ -182,6 +197,7 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 	fmt.Fprintf(out, "  %-42s snapshot %d until %s, timestamp %d until %s (another %s)\n", "current", m.Snapshot,
 		m.SnapshotExpires.Format(time.DateOnly), m.Timestamp, m.TimestampExpires.Format("2006-01-02 15:04"),
 		verify.Duration(m.TimestampExpires.Sub(in.env.Now())))
+	in.printKnown(x)
 	if x.Meaning != "" {
 		fmt.Fprintf(out, "\n%s\n", x.Meaning)
 	}
@@ -191,6 +207,25 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 			fmt.Fprintf(out, "  considered %s: %s%s\n", c.Role, c.Outcome, dashed(c.Cause))
 		}
 	}
+}
+
+// printKnown tells what is known of the project besides its chain.
+func (in *installer) printKnown(x *verify.Explanation) {
+	out := in.env.Stdout
+	if r := x.Required; r != nil {
+		fmt.Fprintf(out, "  %-42s at least %s, by %s (%q)\n", "required", r.Assurance, r.Origin, r.Pattern)
+	}
+	if r := x.Remembered; r != nil {
+		fmt.Fprintf(out, "  %-42s %s, last on %s%s\n", "seen before", r.Assurance, r.Date, dashed(r.Changed))
+	}
+}
+
+// vouched marks a file that its maintainers took over from the index.
+func vouched(f *verify.ExplainedFile) string {
+	if f.VouchedBy == "" {
+		return ""
+	}
+	return "   vouched for by the index at the claim"
 }
 
 // tilde shortens a path in the user's home folder.
@@ -219,7 +254,7 @@ func printKeys(out io.Writer, role verify.ExplainedRole, indent string) {
 		if k.Signed {
 			signed = "signed"
 		}
-		fmt.Fprintf(out, "    %s  %.12s   %-10s %s\n", indent, k.ID, k.Type, signed)
+		fmt.Fprintf(out, "    %s  %.12s   %-10s %-50s %s\n", indent, k.ID, k.Type, k.SSH, signed)
 	}
 }
 
@@ -235,7 +270,7 @@ func printWhyFiles(out io.Writer, x *verify.Explanation) {
 		fmt.Fprintf(out, "  %d more; --json lists all\n", from)
 	}
 	for _, f := range x.Files[from:] {
-		fmt.Fprintf(out, "  %-50s sha256 %.8s…%s   %s\n", f.Filename, f.SHA256, f.SHA256[len(f.SHA256)-4:], byteSize(f.Length))
+		fmt.Fprintf(out, "  %-50s sha256 %.8s…%s   %s%s\n", f.Filename, f.SHA256, f.SHA256[len(f.SHA256)-4:], byteSize(f.Length), vouched(&f))
 	}
 	if len(x.Files) > 0 {
 		fmt.Fprintln(out)

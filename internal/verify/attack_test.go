@@ -108,13 +108,13 @@ func TestAttacks(t *testing.T) {
 			name:   "a project's list signed with a wrong key",
 			attack: func(w *world) { w.SwapKey("project.flask") },
 			over:   func(w *world) { w.Restore("project.flask") },
-			class:  verify.Refused, code: "threshold", subject: "flask", says: "project.flask version 2 is not signed by enough of its keys",
+			class:  verify.Refused, code: "threshold", subject: "flask", says: "project.flask version 2 is signed by none of its keys",
 		},
 		{
 			name:   "one maintainer's key where two must sign",
 			attack: func(w *world) { w.SignOnly("project.flask", testrepo.Keys("maintainer", 1)...) },
 			over:   func(w *world) { w.Restore("project.flask") },
-			class:  verify.Refused, code: "threshold", subject: "flask", says: "not signed by enough of its keys",
+			class:  verify.Refused, code: "threshold", subject: "flask", says: "project.flask version 2 is signed by 1 of the 2 keys it needs",
 		},
 		{
 			name:   "one maintainer's key where two must sign, given twice",
@@ -138,7 +138,7 @@ func TestAttacks(t *testing.T) {
 				w.Touch("project.flask")
 				w.Publish()
 			},
-			class: verify.Refused, code: "threshold", subject: "flask", says: "not signed by enough of its keys",
+			class: verify.Refused, code: "threshold", subject: "flask", says: "signed by none of its keys",
 		},
 		{
 			name: "an expired project is not an attacked one",

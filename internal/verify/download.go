@@ -30,6 +30,9 @@ func (e *Engine) Lookup(ctx context.Context, project pypi.Project, name string) 
 	if problem != nil {
 		return nil, e.reject(project, name, e.about(problem, name))
 	}
+	if listing.accepted != nil {
+		e.record(Verdict{Project: project, Accepted: listing.accepted})
+	}
 	return file, nil
 }
 

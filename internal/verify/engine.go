@@ -31,7 +31,17 @@ type Config struct {
 	Remember time.Duration
 	// Transfers bounds downloads at the same time. Zero: 8.
 	Transfers int
-	Now       func() time.Time // required
+	// Require gives what the user's configuration asks of a project, and false if nothing. It is asked
+	// for every listing, and no override goes past it. May be nil.
+	Require func(pypi.Project) (Requirement, bool)
+	// Memory is what earlier sessions saw of projects. A project that has less now is refused. May be
+	// nil: then nothing is remembered.
+	Memory Memory
+	// Passive leaves Memory as it is, for commands that look and do not install.
+	Passive bool
+	// Accept says for which projects the user takes less than Memory has. May be nil.
+	Accept func(pypi.Project) bool
+	Now    func() time.Time // required
 	// OnVerdict is called once for every new verdict, from any goroutine. May be nil.
 	OnVerdict func(Verdict)
 }
@@ -51,6 +61,10 @@ type Engine struct {
 	state     string
 	refresh   time.Duration
 	remember  time.Duration
+	require   func(pypi.Project) (Requirement, bool)
+	memory    Memory
+	passive   bool
+	accept    func(pypi.Project) bool
 	now       func() time.Time
 	onVerdict func(Verdict)
 	slots     chan struct{} // one token for each download that may run
@@ -95,7 +109,7 @@ func New(c Config) (*Engine, error) {
 	}
 	return &Engine{
 		client: c.Client, fetcher: c.Fetcher, cache: c.Cache, source: withoutCredentials(c.Source), state: c.State,
-		refresh: c.Refresh, remember: c.Remember, now: c.Now, onVerdict: c.OnVerdict,
+		refresh: c.Refresh, remember: c.Remember, require: c.Require, memory: c.Memory, passive: c.Passive, accept: c.Accept, now: c.Now, onVerdict: c.OnVerdict,
 		slots:  make(chan struct{}, c.Transfers),
 		hashed: make(map[[sha256.Size]byte]bool), refused: make(map[string]refusal),
 		transfers: make(map[string]*transfer), recorded: make(map[verdictKey]bool), pages: make(map[pypi.Project]*Listing),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/client"
 	"example.com/bailiwick/tuf/trust"
@@ -53,8 +54,30 @@ type Error struct {
 	Expected *Content `json:"expected,omitempty"` // what was signed
 	Received *Content `json:"received,omitempty"` // what came
 	SignedBy string   `json:"signed_by,omitempty"`
-	Source   string   `json:"source"` // base URL of the repository, without credentials
-	Err      error    `json:"-"`      // for errors.Is and errors.As; nil in an Error read from a journal
+	// Project is whose signatures are at fault, or too little; empty for other trouble.
+	Project string `json:"project,omitempty"`
+	// Assurance is what the verified delegations say of Project now.
+	Assurance string    `json:"assurance,omitempty"`
+	Since     time.Time `json:"since,omitzero"` // since when Project is claimed, if they say so
+	Rule      *Rule     `json:"rule,omitempty"` // of the configuration, that asks for more than Assurance
+	Seen      *Seen     `json:"seen,omitempty"` // what Project was before, which was more than Assurance
+	// Accepted is when the user took this all the same, by an override on the command line; zero: refused.
+	Accepted time.Time `json:"accepted,omitzero"`
+	Source   string    `json:"source"` // base URL of the repository, without credentials
+	Err      error     `json:"-"`      // for errors.Is and errors.As; nil in an Error read from a journal
+}
+
+// Rule is a rule of the user's configuration.
+type Rule struct {
+	Assurance string `json:"assurance"` // what it asks for
+	Pattern   string `json:"pattern"`   // of project names
+	Origin    string `json:"origin"`    // "bailiwick.toml:7"
+}
+
+// Seen is what is remembered of a project.
+type Seen struct {
+	Assurance string `json:"assurance"` // the best that was seen
+	Date      string `json:"date"`      // when it was last seen so, as YYYY-MM-DD
 }
 
 // Codes beside those of package trust.
@@ -65,6 +88,9 @@ const (
 	CodeNetwork   = "network"    // no answer, or an answer that says nothing
 	CodeState     = "state"      // the local trust state could not be read or written
 	CodeCache     = "cache"      // the local cache could not be written
+	CodeMemory    = "memory"     // what earlier sessions saw can not be read
+	CodeAssurance = "assurance"  // less assurance than a rule of the configuration requires
+	CodeLowered   = "lowered"    // less assurance than the project had when it was seen before
 )
 
 // Error is the phrase.
@@ -87,7 +113,7 @@ func (e *Error) Phrase() string {
 		}
 		return shorten("cannot reach "+shorten(e.Source, 60)+": "+e.Cause, 180)
 	case Unusable:
-		if e.Code == CodeState {
+		if e.Code == CodeState || e.Code == CodeMemory {
 			return shorten(e.Cause, 180)
 		}
 		if subject == "" {
@@ -108,7 +134,11 @@ func (e *Error) Report() []string {
 	case NotFound:
 		return []string{e.Phrase()}
 	case Refused:
-		lines = append(lines, "REFUSED "+e.Subject)
+		word := "REFUSED "
+		if !e.Accepted.IsZero() {
+			word = "ACCEPTED "
+		}
+		lines = append(lines, word+e.Subject)
 	case Unusable:
 		subject := e.Subject
 		if subject == "" {
@@ -130,6 +160,10 @@ func (e *Error) Report() []string {
 	if e.Detail != "" && e.Detail != e.Cause {
 		add("%s", e.Detail)
 	}
+	if !e.Accepted.IsZero() {
+		add("Accepted on the command line, on %s.", e.Accepted.Format(time.DateTime))
+		return lines
+	}
 	meaning, next := e.advice()
 	add("%s", meaning)
 	add("next: %s", next)
@@ -146,10 +180,17 @@ func (e *Error) advice() (meaning, next string) {
 		return "Nothing was verified and nothing was refused.", "check the network and the index address, then run the command again"
 	case Unusable:
 		switch e.Code {
+		case CodeMemory:
+			return "Which projects their maintainers signed until now can not be known, so nothing is installed.",
+				"restore that file, or remove it to begin to remember anew; for one project: " + overrideFor("PROJECT")
 		case CodeState:
 			return "The local trust state could not be used, so nothing could be verified.",
 				"see to that folder; to remove it is to start again from the pinned root, which forgets what was seen since"
 		case string(trust.Expired):
+			if e.maintained() {
+				return "Expired is not attacked: its maintainers have not signed for a long time, or this machine's clock is wrong. " + e.onlyTheirs(),
+					"check the clock here, then ask the maintainers of " + e.Project + " to sign it again"
+			}
 			return "Expired is not attacked: most often the index stopped renewing its metadata, or this machine's clock is wrong.",
 				"check the clock here, then ask the operators of " + e.Source + " to renew it"
 		}
@@ -161,12 +202,45 @@ func (e *Error) advice() (meaning, next string) {
 	case string(trust.Hash), string(trust.Length), CodeMetadata:
 		return "Nothing of it was installed. The index, or something between you and it, changed this file.",
 			"try again later; if it stays, tell the operators of " + e.Source
+	case CodeAssurance:
+		return "Nothing of it was installed. Its signatures are good, but they are not what your configuration asks for.",
+			"ask its maintainers to claim it (bailiwick claim), or change that rule"
+	case CodeLowered:
+		return "Nothing of it was installed. Somebody took the project from its maintainers' keys, or wants you to believe so.",
+			"ask the operators of " + e.Source + " why; if you know the reason: " + overrideFor(e.Project)
+	}
+	if e.maintained() {
+		return "Nothing of it was installed. " + e.onlyTheirs(),
+			"try again later; if it stays, tell the maintainers of " + e.Project + " and the operators of " + e.Source
+	}
+	switch e.Code {
 	case string(trust.Missing):
 		return "Nothing of it was installed. The index signed for a file that it does not hand out.",
 			"try again later; if it stays, tell the operators of " + e.Source
 	}
 	return "Nothing of it was installed. Its metadata does not lead back to the root you pinned.",
 		"try again later; if it stays, tell the operators of " + e.Source
+}
+
+// maintained reports whether the trouble is with metadata that maintainers sign.
+func (e *Error) maintained() bool {
+	return e.Role != "" && e.Expected == nil && (e.Assurance == policy.Claimed.String() || e.Assurance == policy.RecentlyClaimed.String())
+}
+
+// onlyTheirs says why nobody else was asked.
+func (e *Error) onlyTheirs() string {
+	word := e.Assurance
+	if !e.Since.IsZero() {
+		word += " since " + day(e.Since)
+	}
+	return e.Project + " is " + word + ": only the keys of its maintainers count, and nobody else was asked."
+}
+
+// Override is the option of bailiwick run that takes a project that was better before.
+const Override = "--accept-lower-assurance-than-seen-for"
+
+func overrideFor(project string) string {
+	return "bailiwick run " + Override + " " + project + " -- COMMAND (bailiwick pip and bailiwick uv hand every argument on, so they have no such option)"
 }
 
 // String is the content in words: "sha256 1c2d…9e, 103,391 bytes".
@@ -216,12 +290,17 @@ func (e *Engine) newError(err *Error) *Error {
 	err.Time = e.now().UTC().Truncate(time.Second)
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00%d\x00%s\x00", err.Class, err.Code, err.Subject, err.Role, err.Version, err.Source)
+	fmt.Fprintf(h, "%s\x00%s\x00", err.Project, err.Assurance)
 	for _, c := range []*Content{err.Expected, err.Received} {
 		if c != nil {
 			fmt.Fprintf(h, "%s\x00%d\x00", c.SHA256, c.Length)
 		}
 	}
 	err.ID = hex.EncodeToString(h.Sum(nil))[:idDigits]
+	if !err.Accepted.IsZero() {
+		fmt.Fprintf(h, "accepted %d\x00", err.Accepted.UnixNano())
+		err.ID = hex.EncodeToString(h.Sum(nil))[:idDigits]
+	}
 	return err
 }
 
@@ -291,12 +370,16 @@ func networkCause(n *client.NetworkError) string {
 	return cause
 }
 
+func roleVersion(r *trust.RefusedError) string {
+	if r.Version > 0 {
+		return fmt.Sprintf("%s version %d", r.Role, r.Version)
+	}
+	return string(r.Role)
+}
+
 // roleCause says in a clause what is wrong with a role's metadata.
 func roleCause(r *trust.RefusedError) string {
-	role := string(r.Role)
-	if r.Version > 0 {
-		role += fmt.Sprintf(" version %d", r.Version)
-	}
+	role := roleVersion(r)
 	switch r.Code {
 	case trust.Expired:
 		return role + " is expired"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,6 +26,12 @@ type Explanation struct {
 	Files []ExplainedFile `json:"files,omitempty"`
 	// Assurance is "claimed", "recently claimed" or "unclaimed"; empty if the chain is broken.
 	Assurance string `json:"assurance,omitempty"`
+	// Since is since when the maintainers sign the project, as the delegation says; left out if it does not.
+	Since time.Time `json:"since,omitzero"`
+	// Required is the rule of the configuration that counts for the project; null if none does.
+	Required *Rule `json:"required"`
+	// Remembered is what earlier sessions saw of the project; null if nothing better than unclaimed.
+	Remembered *Remembered `json:"remembered"`
 	// Meaning is what that word means for this file, in one sentence.
 	Meaning string `json:"meaning,omitempty"`
 	// Chain leads from the root to the role that lists the file.
@@ -38,15 +45,18 @@ type Explanation struct {
 
 // ExplainedFile is one signed file.
 type ExplainedFile struct {
-	Filename       string    `json:"filename"`
-	Path           string    `json:"path"` // target path
-	Version        string    `json:"version,omitempty"`
-	SHA256         string    `json:"sha256"`
-	Length         int64     `json:"length"`
-	Uploaded       time.Time `json:"uploaded,omitzero"`
-	Yanked         bool      `json:"yanked,omitempty"`
-	Assurance      string    `json:"assurance,omitempty"`
-	MetadataSHA256 string    `json:"core_metadata_sha256,omitempty"`
+	Filename  string    `json:"filename"`
+	Path      string    `json:"path"` // target path
+	Version   string    `json:"version,omitempty"`
+	SHA256    string    `json:"sha256"`
+	Length    int64     `json:"length"`
+	Uploaded  time.Time `json:"uploaded,omitzero"`
+	Yanked    bool      `json:"yanked,omitempty"`
+	Assurance string    `json:"assurance,omitempty"`
+	// VouchedBy is "index" for a file that the index received before the project was claimed, and that
+	// its maintainers adopted without having built it. Left out for others.
+	VouchedBy      string `json:"vouched_by,omitempty"`
+	MetadataSHA256 string `json:"core_metadata_sha256,omitempty"`
 }
 
 // ExplainedRole is one link of the chain.
@@ -68,6 +78,19 @@ type Key struct {
 	Type   string `json:"keytype"`
 	Scheme string `json:"scheme"`
 	Signed bool   `json:"signed"` // its signature is there and good
+	// SSH is the fingerprint that ssh-keygen -l prints, where the key has one. The engine leaves it empty;
+	// the command line fills it in.
+	SSH string `json:"ssh,omitempty"`
+	// Public is the key itself; nil if this program can not use it.
+	Public *key.Public `json:"-"`
+}
+
+// Remembered is what earlier sessions saw.
+type Remembered struct {
+	Assurance string `json:"assurance"` // the best
+	Date      string `json:"date"`      // when it was last seen so, as YYYY-MM-DD
+	// Changed says in words how the keys differ from those seen then; left out if they do not.
+	Changed string `json:"changed,omitempty"`
 }
 
 // ConsideredRole is one step of the search.
@@ -154,9 +177,10 @@ func (e *Engine) explain(ctx context.Context, s *session, project pypi.Project, 
 	}
 	if search.Err != nil {
 		subject := string(path)
-		if err := e.classify(subject[len(s.layout.Dir(project))+1:], search.Err); !errors.As(err, &x.Problem) {
+		if err := e.brokenRole(ctx, s, project, subject[len(s.layout.Dir(project))+1:], search.Err); !errors.As(err, &x.Problem) {
 			x.Problem = e.newError(&Error{Class: Unreachable, Code: CodeNetwork, Cause: err.Error(), Err: err})
 		}
+		e.explainStanding(ctx, s, project, x)
 		return x
 	}
 	for _, link := range search.Found.Chain {
@@ -165,14 +189,56 @@ func (e *Engine) explain(ctx context.Context, s *session, project pypi.Project, 
 	file := e.file(project, search.Found)
 	explained := explainFile(&file)
 	x.Asked, x.Problem = &explained, file.Problem
-	x.Assurance, x.Meaning = file.Assurance.String(), meaning(search.Found)
+	x.Assurance = file.Assurance.String()
+	e.explainStanding(ctx, s, project, x)
+	x.Meaning = meaning(search.Found, x.Since)
+	if x.Problem == nil {
+		x.Problem = e.tooLow(project, file.Assurance)
+	}
 	return x
+}
+
+// explainStanding adds what is known of a project besides a file's chain: since when it is claimed, what
+// is required of it, and what was seen of it before.
+func (e *Engine) explainStanding(ctx context.Context, s *session, project pypi.Project, x *Explanation) {
+	st, err := e.standing(ctx, s, project)
+	if err == nil && st != nil {
+		x.Since = st.since
+	}
+	if e.require != nil {
+		if rule, ok := e.require(project); ok {
+			x.Required = &Rule{Assurance: rule.Level.String(), Pattern: rule.Pattern, Origin: rule.Origin}
+		}
+	}
+	if e.memory == nil {
+		return
+	}
+	seen, ok, err := e.memory.Recall(project)
+	switch {
+	case err != nil && x.Problem == nil:
+		x.Problem = e.newError(&Error{Class: Unusable, Code: CodeMemory, Cause: err.Error(), Err: err})
+	case err != nil || !ok:
+		return
+	}
+	x.Remembered = &Remembered{Assurance: seen.Assurance.String(), Date: day(seen.Seen)}
+	if st == nil || x.Assurance == "" {
+		return
+	}
+	if st.assurance != policy.Unclaimed {
+		x.Remembered.Changed = changes(project, seen, Sighting{Keys: st.remembered(), Threshold: st.authority.Threshold()})
+	}
+	if st.assurance < seen.Assurance && x.Problem == nil {
+		x.Problem = e.lowered(project, st.assurance, seen)
+	}
 }
 
 func explainFile(f *File) ExplainedFile {
 	x := ExplainedFile{
 		Filename: f.Entry.Filename, Path: string(f.Path), Version: f.Entry.Version, SHA256: hex.EncodeToString(f.Entry.SHA256[:]),
 		Length: f.Entry.Size, Uploaded: f.Entry.UploadTime, Yanked: f.Entry.Yanked != nil, Assurance: f.Assurance.String(),
+	}
+	if f.Adopted {
+		x.VouchedBy = policy.VouchedByIndex
 	}
 	if sum := f.Entry.MetadataSHA256; sum != nil {
 		x.MetadataSHA256 = hex.EncodeToString(sum[:])
@@ -206,7 +272,7 @@ func keys(authority tuf.Authority, signers []key.ID) []Key {
 	for _, id := range authority.KeyIDs() {
 		k := Key{ID: id, Signed: slices.Contains(signers, id)}
 		if public, ok := authority.Key(id); ok {
-			k.Type, k.Scheme = public.Type(), public.Scheme()
+			k.Type, k.Scheme, k.Public = public.Type(), public.Scheme(), public
 		}
 		out = append(out, k)
 	}
@@ -231,23 +297,36 @@ func holder(f *trust.Found, link trust.Link) string {
 }
 
 // meaning says what an attacker would need.
-func meaning(f *trust.Found) string {
+func meaning(f *trust.Found, since time.Time) string {
+	word := assurance(f).String()
+	if !since.IsZero() {
+		word += " since " + day(since)
+	}
 	switch assurance(f) {
 	case policy.Claimed:
-		return "claimed: to change this file, someone needs " + needed(f) + "."
+		return word + ": to change this file, someone needs " + needed(f) + "."
 	case policy.RecentlyClaimed:
-		return "recently claimed: its maintainers sign it; until the next sitting the registry's online key says which keys are theirs."
+		return word + ": to change this file, someone needs " + needed(f) +
+			"; until the next sitting the registry's online key says whose keys these are."
 	case policy.Unclaimed:
 	}
 	return "unclaimed: the registry vouches for the bytes it received; no maintainer's key has signed them."
 }
 
 func needed(f *trust.Found) string {
-	project := f.Chain[min(3, len(f.Chain)-1)]
+	project, last := f.Chain[min(3, len(f.Chain)-1)], f.Chain[len(f.Chain)-1]
+	who := "the key of a maintainer"
 	if n := project.Authority.Threshold(); n > 1 {
-		return "the keys of " + count(n, "maintainer")
+		who = "the keys of " + count(n, "maintainer")
 	}
-	return "the key of a maintainer"
+	if last.Role == project.Role {
+		return who
+	}
+	// They delegated the file's pattern: either is enough.
+	if n := last.Authority.Threshold(); n > 1 {
+		return fmt.Sprintf("%d of the keys of %s, or %s", n, last.Role, who)
+	}
+	return "a key of " + string(last.Role) + ", or " + who
 }
 
 func consider(step trust.Step) ConsideredRole {

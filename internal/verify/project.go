@@ -1,12 +1,14 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
@@ -24,6 +26,9 @@ type File struct {
 	Entry     simple.File // for the index page; URL is empty
 	Assurance policy.Assurance
 	Path      tuf.TargetPath
+	// Adopted: its maintainers list it, and did not build it; the index vouched for it when they
+	// claimed the project.
+	Adopted bool
 	// Problem is why every request for the file is refused; nil in ordinary times.
 	Problem *Error
 
@@ -37,6 +42,9 @@ type Listing struct {
 	// Problem is set when the files are listed only so that an installer that asks for one of them
 	// is told why it is refused.
 	Problem *Error
+
+	since    time.Time // since when the project is claimed; zero: not known
+	accepted *Error    // what the user's override let pass
 }
 
 // File finds a file by its name.
@@ -50,7 +58,7 @@ func (l *Listing) File(name string) (*File, bool) {
 
 // refusedFor is the same listing with every file refused for err.
 func (l *Listing) refusedFor(err *Error) *Listing {
-	refused := &Listing{Project: l.Project, Files: slices.Clone(l.Files), Problem: err}
+	refused := &Listing{Project: l.Project, Files: slices.Clone(l.Files), Problem: err, since: l.since}
 	for i := range refused.Files {
 		refused.Files[i].Problem = err
 	}
@@ -121,7 +129,10 @@ func (e *Engine) load(ctx context.Context, s *session, project pypi.Project, cal
 	if err == nil {
 		call.listing, err = e.build(project, found)
 	}
-	call.err = e.classify(project.String(), err)
+	if err == nil {
+		err = e.judge(ctx, s, call.listing)
+	}
+	call.err = e.brokenRole(ctx, s, project, project.String(), err)
 	if call.err != nil {
 		s.mu.Lock()
 		delete(s.listings, project)
@@ -174,6 +185,7 @@ func (e *Engine) file(project pypi.Project, f *trust.Found) File {
 	}
 	if err == nil {
 		file.Entry.Filename, file.Entry.URL = name.String(), ""
+		file.Adopted = adopted(f)
 		return file
 	}
 	base := path[strings.LastIndexByte(path, '/')+1:]
@@ -196,6 +208,15 @@ func assurance(f *trust.Found) policy.Assurance {
 	return policy.Assess(chain)
 }
 
+// adopted reports whether maintainers list a file that only the index vouches for.
+func adopted(f *trust.Found) bool {
+	if assurance(f) == policy.Unclaimed || !bytes.Contains(f.Target.Custom, []byte("vouched-by")) {
+		return false
+	}
+	c, err := policy.DecodeCustom(f.Target.Custom)
+	return err == nil && c.VouchedBy == policy.VouchedByIndex
+}
+
 func listedBy(f *trust.Found) tuf.RoleName {
 	if len(f.Chain) == 0 {
 		return ""
@@ -209,10 +230,17 @@ func signedBy(f *trust.Found) string {
 		return "the registry"
 	}
 	last := f.Chain[len(f.Chain)-1]
+	who := "its maintainer"
 	if n := len(last.Authority.KeyIDs()); n > 1 {
-		return fmt.Sprintf("%d of %d maintainers", len(last.Signers), n)
+		who = fmt.Sprintf("%d of %d maintainers", len(last.Signers), n)
 	}
-	return "its maintainer"
+	if _, sub, ok := policy.SubRoleOf(last.Role); ok {
+		who = fmt.Sprintf("%d of %s, to which its maintainers delegate %q", len(last.Signers), count(len(last.Authority.KeyIDs()), "key"), sub)
+	}
+	if adopted(f) {
+		who += ", vouched for by the index at the claim"
+	}
+	return who
 }
 
 // mismatchCause names whose signature the bytes fail.

@@ -26,17 +26,25 @@ type Verdict struct {
 	SHA256    string       // of the signed file, lower-case hex; "" if there is none
 	Size      int64
 	Assurance policy.Assurance // of a verified file
-	Problem   *Error           // nil: verified
+	Problem   *Error           // why nothing was handed out
+	Accepted  *Error           // what the user's override let pass, for a project
+	Note      string           // something to tell about a project: "flask: keys changed since 2026-11-02"
 }
+
+// Verified reports whether a file was handed out.
+func (v *Verdict) Verified() bool { return v.Problem == nil && v.Accepted == nil && v.Note == "" }
 
 // verdictKey finds repeats: an installer that asks five times gets one line.
 type verdictKey struct {
-	file, sha256, problem string
+	file, sha256, problem, accepted, note string
 }
 
 // record adds a verdict to the log unless it is there, and passes a new one on to Config.OnVerdict.
 func (e *Engine) record(v Verdict) {
-	key := verdictKey{file: v.File, sha256: v.SHA256}
+	key := verdictKey{file: v.File, sha256: v.SHA256, note: v.Note}
+	if v.Accepted != nil {
+		key.accepted = v.Accepted.ID
+	}
 	if v.Problem != nil {
 		key.problem = v.Problem.ID
 	}
@@ -77,6 +85,8 @@ func (e *Engine) Verdicts() []Verdict {
 type Summary struct {
 	Verified map[policy.Assurance]int // files handed out, each once
 	Problems []*Error                 // distinct, worst first; without what was merely not found
+	Accepted []*Error                 // what overrides let pass
+	Notes    []string                 // what else to tell
 	Snapshot int64                    // version of the snapshot in force; 0: none
 	Expires  time.Time                // first expiry of the metadata in force
 }
@@ -89,9 +99,14 @@ func (e *Engine) Summary() Summary {
 	seen := make(map[string]bool)
 	verified := make(map[string]bool)
 	for _, v := range e.verdicts {
-		if v.Problem == nil {
+		switch {
+		case v.Verified():
 			verified[v.File] = true
 			s.Verified[v.Assurance]++
+		case v.Accepted != nil:
+			s.Accepted = append(s.Accepted, v.Accepted)
+		case v.Note != "":
+			s.Notes = append(s.Notes, v.Note)
 		}
 	}
 	type cause struct {
@@ -116,6 +131,12 @@ func (e *Engine) Summary() Summary {
 		over := verified[v.File] || (v.Problem.Subject == "" && e.trouble == nil && e.current != nil)
 		if v.Problem.Class == Unreachable && over {
 			continue
+		}
+		if v.Problem.Code == CodeAssurance || v.Problem.Code == CodeLowered {
+			if seen[v.Problem.Code+" "+v.Problem.Project] { // one project, told by each of its files
+				continue
+			}
+			seen[v.Problem.Code+" "+v.Problem.Project] = true
 		}
 		seen[v.Problem.ID] = true
 		s.Problems = append(s.Problems, v.Problem)
@@ -151,7 +172,8 @@ func (s Summary) Files() int {
 }
 
 // Line is the one line after an install: "7 files verified: 3 claimed, 1 recently claimed, 3
-// unclaimed (snapshot 1841, good for another 23 hours)". It is empty if no file was handed out.
+// unclaimed (snapshot 1841, good for another 23 hours)", then what else there is to tell. It is empty if
+// no file was handed out.
 func (s Summary) Line(now time.Time) string {
 	if s.Files() == 0 {
 		return ""
@@ -162,8 +184,29 @@ func (s Summary) Line(now time.Time) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, a))
 		}
 	}
-	return fmt.Sprintf("%s verified: %s (snapshot %d, good for another %s)",
+	line := fmt.Sprintf("%s verified: %s (snapshot %d, good for another %s)",
 		count(s.Files(), "file"), strings.Join(parts, ", "), s.Snapshot, Duration(s.Expires.Sub(now)))
+	for _, note := range s.Remarks() {
+		line += "; " + note
+	}
+	return line
+}
+
+// maxRemarks bounds what follows the verdict.
+const maxRemarks = 5
+
+// Remarks are the notes and accepted refusals, in the words of the verdict line, at most five and how
+// many more there are.
+func (s Summary) Remarks() []string {
+	var out []string
+	for _, a := range s.Accepted {
+		out = append(out, fmt.Sprintf("%s ACCEPTED as %s (bailiwick why %s)", a.Project, a.Cause, a.ID))
+	}
+	out = append(out, s.Notes...)
+	if more := len(out) - maxRemarks; more > 0 {
+		out = append(out[:maxRemarks], fmt.Sprintf("and %d more", more))
+	}
+	return out
 }
 
 func count(n int, noun string) string {
