@@ -1,6 +1,7 @@
 package trust_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"testing"
@@ -45,8 +46,26 @@ func modelSearch(roles map[string]*modelRole, at string, visited map[string]bool
 
 // TestSearchIsTheModel compares the search with the model over random graphs.
 func TestSearchIsTheModel(t *testing.T) {
+	rapid.Check(t, searchIsTheModel(t))
+}
+
+// FuzzSearch does the same, guided by coverage.
+func FuzzSearch(f *testing.F) {
+	sum := sha256.Sum256([]byte("graphs"))
+	for range 40 { // enough bytes for a graph each
+		var data []byte
+		for len(data) < 2000 {
+			sum = sha256.Sum256(sum[:])
+			data = append(data, sum[:]...)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { rapid.MakeFuzz(searchIsTheModel(t))(t, data) })
+}
+
+func searchIsTheModel(t *testing.T) func(*rapid.T) {
 	names := []string{"targets", "a", "b", "c", "d", "e", "f"}
-	rapid.Check(t, func(rt *rapid.T) {
+	return func(rt *rapid.T) {
 		roles := map[string]*modelRole{}
 		r := testrepo.New(t, testrepo.Options{})
 		for _, name := range names {
@@ -105,7 +124,7 @@ func TestSearchIsTheModel(t *testing.T) {
 			rt.Fatalf("got %v, %v; the model finds %s", e.Found, e.Err, lister)
 		}
 		listsWhatFindFinds(t, rt, set, loader(t, r, set))
-	})
+	}
 }
 
 // listsWhatFindFinds compares a list with searches for all there is in the folder.
