@@ -28,7 +28,11 @@ func newTrust(env *Env) *cobra.Command {
 		Long: "Trust begins with one hash: that of the root metadata which the index's operators publish. It is pinned\n" +
 			"here, in your configuration, or in a " + projectConfigName + " that travels with your project and takes precedence:\n\n" +
 			"  [[index]]\n  url  = \"https://pkgs.example.com\"\n  root = \"sha256:8f41…d2\"\n\n" +
-			"Where several indexes are trusted, the one added last is used, or the one that BAILIWICK_INDEX names by its URL.",
+			"Where several indexes are trusted, the one added last is used, or the one that BAILIWICK_INDEX names by its URL.\n\n" +
+			"The same files may ask for more than a good signature. Each [[require]] names projects by patterns, and the least\n" +
+			"assurance they must have: \"claimed\", \"recently claimed\" or \"unclaimed\"; with index = URL for one index only.\n" +
+			"Of all rules that match, those of the user's own file among them, the one that asks for most counts:\n\n" +
+			"  [[require]]\n  projects  = [\"corp-*\", \"flask\"]\n  assurance = \"claimed\"",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -56,15 +60,6 @@ func newTrustAdd(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&root, "root", "", "`sha256:HEX` of the root metadata, or a root metadata file")
 	cmd.Flags().BoolVar(&replace, "replace", false, "pin another root than the one pinned for this URL before")
 	return cmd
-}
-
-func newTrustList(env *Env) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "list the trusted indexes",
-		Args:  noArgs,
-		RunE:  func(*cobra.Command, []string) error { return trustList(env) },
-	}
 }
 
 func newTrustRemove(env *Env) *cobra.Command {
@@ -232,28 +227,6 @@ func describeRoot(data []byte) string {
 	}
 	h := u.Header()
 	return fmt.Sprintf("   version %d, until %s", h.Version, h.Expires.Format(time.DateOnly))
-}
-
-// trustList prints every trusted index of the configuration in force.
-func trustList(env *Env) error {
-	c, path, err := loadTrust(env)
-	if errors.Is(err, errNoTrust) {
-		message(env, "%v", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	active, _ := c.choose(env.Getenv("BAILIWICK_INDEX")) // none is a fact to show, not an error here
-	for _, index := range c.Indexes {
-		mark := " "
-		if index.URL == active.URL {
-			mark = "*"
-		}
-		fmt.Fprintf(env.Stdout, "%s %s  %s\n", mark, redactURL(index.URL), index.Root)
-	}
-	message(env, "from %s; * is the one in use", path)
-	return nil
 }
 
 // trustRemove forgets an index: its pin, and the trust state unless another index shares the root.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf"
@@ -90,14 +89,10 @@ func (in *installer) why(ctx context.Context, what string, asJSON bool) error {
 	return exit(classCode(x.Problem.Class), nil)
 }
 
-// fingerprints adds to the keys what their holders know them by.
+// fingerprints adds to the keys of a chain what their holders know them by.
 func fingerprints(x *verify.Explanation) {
 	for _, role := range x.Chain {
-		for i, k := range role.Keys {
-			if k.Public != nil {
-				role.Keys[i].SSH = keys.SSHFingerprint(k.Public)
-			}
-		}
+		addFingerprints(role.Keys)
 	}
 }
 

@@ -165,11 +165,8 @@ func (e *Engine) explain(ctx context.Context, s *session, project pypi.Project, 
 	set := s.view.Set()
 	x := &Explanation{
 		Index: e.source, Project: project.String(),
-		Chain: []ExplainedRole{explainRoot(set.Root())},
-		Current: Moment{
-			Root: set.Root().Version(), Timestamp: set.Timestamp().Version(), TimestampExpires: set.Timestamp().Expires(),
-			Snapshot: set.Snapshot().Version(), SnapshotExpires: set.Snapshot().Expires(), Verified: set.Start().UTC(),
-		},
+		Chain:   []ExplainedRole{explainRoot(set.Root())},
+		Current: moment(set),
 	}
 	search := s.view.Explain(ctx, path)
 	for _, step := range search.Steps {
@@ -232,6 +229,13 @@ func (e *Engine) explainStanding(ctx context.Context, s *session, project pypi.P
 	}
 }
 
+func moment(set *trust.Set) Moment {
+	return Moment{
+		Root: set.Root().Version(), Timestamp: set.Timestamp().Version(), TimestampExpires: set.Timestamp().Expires(),
+		Snapshot: set.Snapshot().Version(), SnapshotExpires: set.Snapshot().Expires(), Verified: set.Start().UTC(),
+	}
+}
+
 func explainFile(f *File) ExplainedFile {
 	x := ExplainedFile{
 		Filename: f.Entry.Filename, Path: string(f.Path), Version: f.Entry.Version, SHA256: hex.EncodeToString(f.Entry.SHA256[:]),
@@ -268,7 +272,7 @@ func explainLink(f *trust.Found, link trust.Link) ExplainedRole {
 }
 
 func keys(authority tuf.Authority, signers []key.ID) []Key {
-	var out []Key
+	out := []Key{}
 	for _, id := range authority.KeyIDs() {
 		k := Key{ID: id, Signed: slices.Contains(signers, id)}
 		if public, ok := authority.Key(id); ok {
