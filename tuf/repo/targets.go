@@ -17,13 +17,15 @@ type TargetsSpec struct {
 	// Delegations are the delegated roles in order of precedence; none leaves the
 	// whole member out.
 	Delegations []Delegation
+	// Bins delegates to bins instead; nil: to none.
+	Bins *Bins
 	// Members are additional members of "signed": raw JSON by name.
 	Members map[string][]byte
 }
 
 // NewTargets drafts a targets role from nothing.
 func NewTargets(spec TargetsSpec, issue Issue) (*Draft, error) {
-	edit := TargetsEdit{Put: spec.Targets, AddDelegations: spec.Delegations, Members: spec.Members}
+	edit := TargetsEdit{Put: spec.Targets, AddDelegations: spec.Delegations, Bins: spec.Bins, Members: spec.Members}
 	if err := checkTargetsRole(&issue); err != nil {
 		return nil, err
 	}
@@ -47,6 +49,9 @@ type TargetsEdit struct {
 	// RemoveDelegations takes delegations out, and keys that nobody else uses. A
 	// name that is not delegated is [ErrAbsent].
 	RemoveDelegations []tuf.RoleName
+	// Bins delegates to bins, or changes them. Where delegations are listed, in the base or
+	// in this edit, it is [ErrBins].
+	Bins *Bins
 	// Members sets additional members of "signed" to raw JSON; nil removes.
 	Members map[string][]byte
 }
@@ -99,7 +104,15 @@ func draftTargets(signed []byte, edit *TargetsEdit, issue *Issue) (*Draft, error
 	changes = append(changes, issue.header()...)
 	changes = append(changes, put(MemberRoleName, quoted(string(issue.Role))))
 	changes = append(changes, change{"targets", files.splice})
-	if edit.touchesDelegations() {
+	switch {
+	case edit.Bins != nil && edit.touchesDelegations():
+		return nil, fmt.Errorf("editing %s: bins and listed delegations in one role: %w", issue.Role, ErrBins)
+	case edit.Bins != nil:
+		if err := edit.Bins.check(); err != nil {
+			return nil, fmt.Errorf("editing %s: %w", issue.Role, err)
+		}
+		changes = append(changes, change{"delegations", func(old []byte) ([]byte, error) { return spliceBins(old, edit.Bins) }})
+	case edit.touchesDelegations():
 		changes = append(changes, change{"delegations", func(old []byte) ([]byte, error) {
 			return spliceDelegations(old, edit)
 		}})
