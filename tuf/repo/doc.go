@@ -26,6 +26,10 @@
 //     serves the files could pass one role off as another of the same key and
 //     version, and so make what the right role lists disappear.
 //
+// Whoever publishes hands the signed result to trust.Set.Stage first (trust.StageFirst
+// for a new repository): it takes the steps of a client that has the last publication,
+// and refuses what clients would refuse, or would look for in vain.
+//
 // All values are immutable and safe for concurrent use, except that
 // specification structs must not be changed while a function reads them.
 package repo
