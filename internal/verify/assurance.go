@@ -51,11 +51,12 @@ type Memory interface {
 	Remember(pypi.Project, Sighting)
 }
 
-// Merge joins two sightings of one project: the best assurance counts, and the keys of the later one.
+// Merge joins two sightings of one project: the best assurance counts, and the keys of the later one,
+// which is o if both are of one time.
 func (s Sighting) Merge(o Sighting) Sighting {
-	later, earlier := s, o
-	if o.Seen.After(s.Seen) {
-		later, earlier = o, s
+	later, earlier := o, s
+	if s.Seen.After(o.Seen) {
+		later, earlier = s, o
 	}
 	out := later
 	out.Assurance = max(s.Assurance, o.Assurance)
