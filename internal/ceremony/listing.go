@@ -84,7 +84,7 @@ func differences(old, next *tuf.Targets) iter.Seq2[tuf.TargetPath, entry] {
 				return
 			}
 		}
-		for ; ok; path, raw, ok = pullOld() {
+		for ; ok; path, _, ok = pullOld() {
 			if !yield(tuf.TargetPath(path), nil) {
 				return
 			}

@@ -29,7 +29,7 @@ const (
 )
 
 // Refused says why a request can not be taken. Its text is a sentence for the person who sent it.
-type Refused struct {
+type Refused struct { //nolint:errname // the word for what it is, beside index.Refusal
 	Reason  Reason
 	Role    tuf.RoleName // that it is about; may be empty
 	Version int64        // with Stale: the newest published version of Role

@@ -107,7 +107,9 @@ func (s *Standing) assess(load trust.Loader) (policy.Assurance, error) {
 		return policy.Unclaimed, err
 	}
 	return policy.Assess([]policy.ChainLink{
-		{Role: tuf.RoleTargets}, {Role: s.Tree}, {Role: s.Bin, Keys: bin.KeyIDs()},
+		{Role: tuf.RoleTargets},
+		{Role: s.Tree},
+		{Role: s.Bin, Keys: bin.KeyIDs()},
 		{Role: policy.ProjectRole(s.Project), Keys: s.Authority.KeyIDs()},
 	}), nil
 }

@@ -11,6 +11,7 @@
 // A batch goes through these steps; the file in brackets has them:
 //
 //	apply    each change edits its project's file list, or is refused alone   [change.go, list.go]
+//	sign     likewise what maintainers have signed: claims, releases, keys    [sign.go]
 //	build    new project roles, bins, snapshot, timestamp, each signed        [batch.go]
 //	verify   by the client's own workflow, from the publication before        [verify.go]
 //	commit   one transaction of the ledger                                    [publisher.go]
@@ -27,11 +28,15 @@
 //     ever goes down.
 //   - A file name stands for the same bytes for ever; deleted names are not used again.
 //   - One change that is refused does not touch the others of its batch.
+//   - What maintainers signed is published byte for byte as they signed it, judged by package
+//     ceremony on the very state that it follows. The registry key signs no version of a role from
+//     the moment that its project is claimed.
 //
 // Online roles are renewed without anyone asking, superseded metadata is pruned in small steps
 // [maintain.go], and a whole stored repository can be checked at any time [create.go]. All time
 // comes from Config.Now; the timer of Run only says when to look at it.
 //
-// Not here: whether somebody may make a change (internal/index), what a repository looks like
+// Not here: whether somebody may make a change (internal/index), who has to sign what
+// (internal/ceremony), what a repository looks like
 // (internal/policy), how metadata is rendered (tuf/repo) and verified (tuf/trust).
 package publish
