@@ -147,17 +147,27 @@ func stagedIsListed(next, published *tuf.Snapshot, p Staged, staged map[tuf.Role
 			return refuse(Missing, role, meta.Version, "6.3", "the snapshot lists it anew, and it is not staged")
 		}
 	}
-	for _, d := range p.Delegated {
-		if fresh[d.Role()] {
-			continue
+	if published != nil && p.Snapshot != nil && next.Version() == published.Version() {
+		return publishedAlready(tuf.RoleSnapshot, next.Version())
+	}
+	for role := range staged {
+		meta, ok := next.Lookup(role)
+		switch {
+		case !ok:
+			return refuse(Missing, role, 0, "6.3", "it is staged, and the snapshot does not list it")
+		case !fresh[role]:
+			return publishedAlready(role, meta.Version)
 		}
-		meta, ok := next.Lookup(d.Role())
-		if !ok {
-			return refuse(Missing, d.Role(), 0, "6.3", "it is staged, and the snapshot does not list it")
-		}
-		return refuse(Version, d.Role(), meta.Version, "6.3", "version %d is published already, and of one version there is one file", meta.Version)
+	}
+	if meta, _ := next.Lookup(tuf.RoleTargets); p.Targets != nil && !fresh[tuf.RoleTargets] {
+		return publishedAlready(tuf.RoleTargets, meta.Version)
 	}
 	return nil
+}
+
+// publishedAlready refuses what would be a second file of one version.
+func publishedAlready(role tuf.RoleName, version int64) error {
+	return refuse(Version, role, version, "6.3", "version %d is published already, and of one version there is one file", version)
 }
 
 // changedRoles yields the roles whose listed versions changed; all of them if nothing was

@@ -129,6 +129,18 @@ func TestStageRefuses(t *testing.T) {
 			func(s *staging) { s.Versions["child"]--; s.AddTarget("child", "file", []byte("x")); s.Publish() },
 			func(s *staging) trust.Staged { return s.staged("child") }, trust.Version, "child", "6.3",
 		},
+		"another snapshot under a version that is out": {
+			func(s *staging) {
+				s.Versions["snapshot"]--
+				s.Edit["snapshot"] = func(m map[string]any) { m["x"] = 1 }
+				s.Publish()
+			},
+			func(s *staging) trust.Staged { return s.staged() }, trust.Version, "snapshot", "6.3",
+		},
+		"another targets role under a version that is out": {
+			func(s *staging) { s.Versions["targets"]--; s.AddTarget("targets", "file", []byte("x")); s.Publish() },
+			func(s *staging) trust.Staged { return s.staged("targets") }, trust.Version, "targets", "6.3",
+		},
 		"another timestamp under a version that is out": {
 			func(s *staging) { s.Versions["timestamp"]--; s.PublishTimestamp() },
 			func(s *staging) trust.Staged { return trust.Staged{Timestamp: s.Bytes("timestamp")} }, trust.Version, "timestamp", "5.4.3.1",
