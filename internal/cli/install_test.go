@@ -4,10 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// TestPip runs the machine's own pip. Other versions of it, and other installers, are the business of
+// TestPip tells the stories of testdata/pip, which run the machine's own pip. Other versions of it, and other installers, are the business of
 // internal/e2e.
 func TestPip(t *testing.T) {
 	if out, err := exec.Command("python3", "-m", "pip", "--version").CombinedOutput(); err != nil {
@@ -16,6 +17,14 @@ func TestPip(t *testing.T) {
 		}
 		t.Skipf("SKIPPED: needs python3 with pip: %v", err)
 	}
-	t.Parallel()
-	runStory(t, filepath.Join("testdata", "pip", "install.txt"))
+	paths, err := filepath.Glob(filepath.Join("testdata", "pip", "*.txt"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("found no stories: %v", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			runStory(t, path)
+		})
+	}
 }
