@@ -269,7 +269,7 @@ func (m *maintainer) newer(ctx context.Context, old *ceremony.Standing, r *cerem
 			return s, nil
 		}
 	}
-	return nil, exit(exitRefused, fmt.Errorf("the index says %q, and yet shows no newer version that verifies: try again later, and tell its operators if it stays so", said))
+	return nil, exit(exitRefused, fmt.Errorf("the index turned the change down as overtaken, and yet shows no newer version that verifies: try again later, and tell its operators if it stays so: %w", said))
 }
 
 // report says what became of a request: waiting, with the next step; or published, once a verifying

@@ -15,7 +15,7 @@ import (
 	"example.com/bailiwick/tuf/key"
 )
 
-// errNotConfirmed is what is said where nobody can be asked.
+// errNoTerminal is what is said where nobody can be asked.
 var errNoTerminal = exit(exitUsage, fmt.Errorf("nothing was signed: there is no terminal to ask at; read the lines above, and if that is what you want, run this again with --yes"))
 
 // printChange shows what a request would change, before anyone signs it. uploads says of added files
@@ -176,16 +176,6 @@ func askYes(ctx context.Context, in *os.File, question string) (bool, error) {
 		_, _ = fmt.Fprint(tty, "\r\n")
 		return false, fmt.Errorf("asking at the terminal: %w", ctx.Err())
 	}
-}
-
-// keyName names a key for people: by the name that its holder gave it here, else by its fingerprint.
-func (m *maintainer) keyName(k *key.Public) string {
-	for _, s := range m.signers {
-		if s.Public().Fingerprint() == k.Fingerprint() && s.Info().Name != "" {
-			return shown(s.Info().Name) + " (" + shortID(k.ID()) + ")"
-		}
-	}
-	return shortID(k.ID())
 }
 
 // shortID is how people see a key id.

@@ -18,7 +18,7 @@ import (
 
 const (
 	// tokenVariable names the environment variable that holds an upload token.
-	tokenVariable = "BAILIWICK_TOKEN" //nolint:gosec // a name, not a secret
+	tokenVariable = "BAILIWICK_TOKEN"
 	// tokensName is the file of upload tokens beside the user's configuration: a table from the URL of
 	// an index to the token for it, so that no index is ever sent the token of another.
 	tokensName = "tokens.toml"

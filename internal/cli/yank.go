@@ -130,7 +130,7 @@ func runYank(ctx context.Context, env *Env, flags *maintainerFlags, args []strin
 // which comes first.
 func yankEdit(s *ceremony.Standing, version pypi.Version, reason *string) ([]tuf.Target, error) {
 	var put []tuf.Target
-	any := false
+	listed := false
 	lists := []*tuf.Targets{s.Base}
 	for _, sub := range s.Subs {
 		lists = append(lists, sub.Targets)
@@ -144,7 +144,7 @@ func yankEdit(s *ceremony.Standing, version pypi.Version, reason *string) ([]tuf
 			if _, own := s.Base.Lookup(t.Path); own && i > 0 {
 				continue
 			}
-			any = true
+			listed = true
 			custom, err := policy.DecodeCustom(t.Custom)
 			if err != nil {
 				return nil, fmt.Errorf("reading what is signed about %s: %w", name, err)
@@ -160,7 +160,7 @@ func yankEdit(s *ceremony.Standing, version pypi.Version, reason *string) ([]tuf
 		}
 	}
 	switch {
-	case !any:
+	case !listed:
 		return nil, fmt.Errorf("%s has no files of version %s", s.Project, version)
 	case len(put) == 0:
 		return nil, fmt.Errorf("version %s of %s is marked so already", version, s.Project)
