@@ -221,7 +221,7 @@ func printKeyholder(out io.Writer, k *verify.Keyholder) {
 		if sub.Version > 0 {
 			until = fmt.Sprintf("   v%d until %s", sub.Version, sub.Expires.Format(time.DateOnly))
 		}
-		fmt.Fprintf(out, "  └ %s   for %s   %d of %d%s\n", sub.Role, strings.Join(sub.Paths, " "), sub.Threshold, len(sub.Keys), until)
+		fmt.Fprintf(out, "  └ %s   for %s   %d of %d%s\n", shown(string(sub.Role)), shown(strings.Join(sub.Paths, " ")), sub.Threshold, len(sub.Keys), until)
 		printHolders(out, "    ", sub.Keys)
 		printBroken(out, "    ", sub.Problem)
 	}

@@ -179,7 +179,7 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 		if depth > 0 {
 			branch = "└ "
 		}
-		line := fmt.Sprintf("  %s%s%s v%d", indent, branch, role.Role, role.Version)
+		line := fmt.Sprintf("  %s%s%s v%d", indent, branch, shown(string(role.Role)), role.Version)
 		fmt.Fprintf(out, "%-44s %d of %-3d %-12s until %s", line, role.Threshold, len(role.Keys), role.Holder, role.Expires.Format(time.DateOnly))
 		if i == 0 {
 			fmt.Fprintf(out, "   pinned in %s", in.tilde(p.from))
@@ -196,10 +196,10 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 	if x.Meaning != "" {
 		fmt.Fprintf(out, "\n%s\n", x.Meaning)
 	}
-	if x.Problem != nil {
+	if x.Problem != nil && x.Assurance == "" { // the chain is broken
 		fmt.Fprintln(out)
 		for _, c := range x.Considered {
-			fmt.Fprintf(out, "  considered %s: %s%s\n", c.Role, c.Outcome, dashed(c.Cause))
+			fmt.Fprintf(out, "  considered %s: %s%s\n", shown(string(c.Role)), c.Outcome, dashed(shown(c.Cause)))
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
@@ -286,6 +288,7 @@ func thousands(n int64) string {
 // newError completes e with its ID and time. The ID leaves out the time, so that a retry is the same
 // trouble.
 func (e *Engine) newError(err *Error) *Error {
+	err.Subject, err.Cause, err.Detail = printable(err.Subject), printable(err.Cause), printable(err.Detail)
 	err.Source = e.source
 	err.Time = e.now().UTC().Truncate(time.Second)
 	h := sha256.New()
@@ -306,6 +309,19 @@ func (e *Engine) newError(err *Error) *Error {
 
 // idDigits is short enough to type and long enough to tell a few hundred apart.
 const idDigits = 6
+
+// printable makes text safe for a terminal: names of roles are chosen by those who sign them.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r == utf8.RuneError || !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, s)
+}
 
 // notListed is the answer for what the verified repository does not have.
 func (e *Engine) notListed(subject string) *Error {

@@ -219,6 +219,23 @@ func TestYesterdaysKey(t *testing.T) {
 	}
 }
 
+// TestNamesCannotDrawOnTheTerminal: whoever signs a project chooses the names of its sub-roles.
+func TestNamesCannotDrawOnTheTerminal(t *testing.T) {
+	w := newWorld(t)
+	w.AddProject(testrepo.Project{Name: "evil", Holders: testrepo.One("mallory")})
+	name := "project.evil.\x1b[2J\nall is well"
+	w.Delegate("project.evil", testrepo.Delegation{Name: name, Paths: []string{testrepo.Bin("evil") + "/evil/*"}, Terminating: true})
+	w.Unlisted[name] = true
+	w.AddTargetCustom("project.evil", testrepo.ProjectPath("evil", "evil-1.0.tar.gz"), []byte("evil"), custom("1.0", ""))
+	w.Publish()
+	_, err := read(t.Context(), w.engine(), project(t, "evil"), "evil-1.0.tar.gz")
+	got := wantProblem(t, err, verify.Refused, "missing")
+	text := got.Error() + strings.Join(got.Report(), "")
+	if strings.ContainsAny(text, "\x1b\n") || !strings.Contains(text, "project.evil.?[2J all is well is missing") {
+		t.Errorf("%q", text)
+	}
+}
+
 // TestSubRoleSigns: what a project's pipeline signs is as claimed as the project, and it is said whose keys
 // are enough to change it.
 func TestSubRoleSigns(t *testing.T) {
