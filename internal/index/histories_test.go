@@ -381,7 +381,7 @@ func (h *history) checkProject(set *trust.Set, load trust.Loader, p pypi.Project
 // rise.
 func TestRandomHistories(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == "100" { // unless the command line says more
-		if err := f.Value.Set("40"); err != nil {
+		if err := f.Value.Set("25"); err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = f.Value.Set("100") }()
