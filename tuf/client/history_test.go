@@ -27,6 +27,7 @@ type publication struct {
 	bytes    map[string][]byte // by role
 	versions map[string]int64
 	listing  map[string]string // path → content, as an honest search finds it
+	says     string            // what its timestamp says
 }
 
 // rootKeys are the names of the online keys that a root names, and of the targets key.
@@ -123,7 +124,31 @@ func (h *history) note(role string, data []byte) {
 	if h.honest[role] == nil {
 		h.honest[role] = map[string]bool{}
 	}
-	h.honest[role][string(data)] = true
+	h.honest[role][h.meaning(role, data)] = true
+}
+
+// meaning is what is signed of a file. What lies around it (the layout of the envelope,
+// the case of a signature's digits) anybody can change without changing what is said.
+func (h *history) meaning(role string, data []byte) string {
+	h.t.Helper()
+	switch role {
+	case "root":
+		return message(h.t, tuf.ParseRoot, data)
+	case "timestamp":
+		return message(h.t, tuf.ParseTimestamp, data)
+	case "snapshot":
+		return message(h.t, tuf.ParseSnapshot, data)
+	}
+	return message(h.t, tuf.ParseTargets, data)
+}
+
+func message[T any](t testing.TB, parse func([]byte, *tuf.Limits) (*tuf.Unverified[T], error), data []byte) string {
+	t.Helper()
+	u, err := parse(data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(u.Message())
 }
 
 // publish makes the next publication.
@@ -134,7 +159,8 @@ func (h *history) publish() {
 		p.bytes[role], p.versions[role] = h.repo.Bytes(role), h.repo.Versions[role]
 		h.note(role, p.bytes[role])
 	}
-	h.keyOf[string(p.bytes["targets"])] = h.keys.targets
+	p.says = h.meaning("timestamp", p.bytes["timestamp"])
+	h.keyOf[h.meaning("targets", p.bytes["targets"])] = h.keys.targets
 	for _, role := range []string{"b", "a", "targets"} { // the last has the say
 		for path := range h.repo.Roles[role].Targets {
 			content := h.contentOf(role, path)
@@ -320,7 +346,7 @@ func (h *history) refresh() {
 	h.taken++
 	set := v.Set()
 	h.accepted(v)
-	if quiet && safe && !bytes.Equal(set.Timestamp().Bytes(), current.bytes["timestamp"]) {
+	if quiet && safe && h.meaning("timestamp", set.Timestamp().Bytes()) != current.says {
 		h.t.Fatalf("timestamp %d is accepted; the publisher shows %d", set.Timestamp().Version(), current.versions["timestamp"])
 	}
 	h.last = set
@@ -338,7 +364,7 @@ func timestampOf(t testing.TB, p publication) tuf.Header {
 func (h *history) accepted(v *client.View) {
 	set := v.Set()
 	version := set.Root().Version()
-	if !h.honest["root"][string(set.Root().Bytes())] || version > int64(len(h.roots)) {
+	if !h.honest["root"][h.meaning("root", set.Root().Bytes())] || version > int64(len(h.roots)) {
 		h.t.Fatalf("a root that nobody published")
 	}
 	if !set.Expires().After(h.repo.Now()) {
@@ -346,16 +372,17 @@ func (h *history) accepted(v *client.View) {
 	}
 	keys := h.roots[version-1]
 	timestampStolen, snapshotStolen := h.stolen[keys.timestamp], h.stolen[keys.snapshot]
-	if !timestampStolen && !h.honest["timestamp"][string(set.Timestamp().Bytes())] {
+	if !timestampStolen && !h.honest["timestamp"][h.meaning("timestamp", set.Timestamp().Bytes())] {
 		h.t.Fatalf("a timestamp that nobody published: %s", set.Timestamp().Bytes())
 	}
-	if !snapshotStolen && !h.honest["snapshot"][string(set.Snapshot().Bytes())] {
+	if !snapshotStolen && !h.honest["snapshot"][h.meaning("snapshot", set.Snapshot().Bytes())] {
 		h.t.Fatalf("a snapshot that nobody published: %s", set.Snapshot().Bytes())
 	}
-	if !h.honest["targets"][string(set.Targets().Bytes())] {
+	targets := h.meaning("targets", set.Targets().Bytes())
+	if !h.honest["targets"][targets] {
 		h.t.Fatalf("a targets role that nobody published: %s", set.Targets().Bytes())
 	}
-	if signer := h.keyOf[string(set.Targets().Bytes())]; signer != keys.targets {
+	if signer := h.keyOf[targets]; signer != keys.targets {
 		h.t.Fatalf("targets version %d is signed by %s; root %d names %s", set.Targets().Version(), signer, version, keys.targets)
 	}
 	h.monotone(set, keys)
@@ -388,8 +415,9 @@ func (h *history) monotone(set *trust.Set, keys rootKeys) {
 // it was listed at some time.
 func (h *history) find(v *client.View, stolen bool) {
 	var at *publication
+	shown := h.meaning("timestamp", v.Set().Timestamp().Bytes())
 	for i := range h.pubs {
-		if bytes.Equal(h.pubs[i].bytes["timestamp"], v.Set().Timestamp().Bytes()) {
+		if h.pubs[i].says == shown {
 			at = &h.pubs[i]
 		}
 	}

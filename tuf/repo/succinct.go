@@ -21,8 +21,8 @@ type Bins struct {
 	Authority tuf.Authority
 }
 
-// ErrBins: the number of bits or the prefix of bins can not be used, or bins would stand
-// beside delegations that are listed.
+// ErrBins says that the number of bits or the prefix of bins can not be used, or that bins
+// would stand beside delegations that are listed.
 var ErrBins = errors.New("bins are not acceptable")
 
 // check validates the bins by themselves.
