@@ -164,7 +164,23 @@ func (m *memory) merge(news map[pypi.Project]verify.Sighting) error {
 		return err
 	}
 	defer dir.Close()
-	return durable.Replace(dir, memoryName, data, 0o600)
+	if err := durable.Replace(dir, memoryName, data, 0o600); err != nil {
+		return err
+	}
+	m.learn(all)
+	return nil
+}
+
+// learn takes over what other processes saw meanwhile.
+func (m *memory) learn(all map[pypi.Project]verify.Sighting) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, s := range all {
+		if own, ok := m.seen[p]; ok {
+			s = s.Merge(own)
+		}
+		m.seen[p] = s
+	}
 }
 
 // Close waits until everything is written.
