@@ -13,6 +13,10 @@
 //   - A file that did not match stays refused, with the reason, for [Config.Remember].
 //   - METADATA is handed out only if its bytes have the hash that the wheel's signed entry names.
 //   - "Not found" is what a verified repository says. What could not be verified is never "not found".
+//   - Nothing of a project is handed out below the assurance that [Config.Require] asks for, and nothing
+//     below the best that [Config.Memory] has of it, unless the user says so for that project. A memory
+//     that can not be read is trouble, not an empty one.
+//   - What is wrong with a role that maintainers sign is told as that, and nobody else is asked.
 //
 // Four kinds of trouble are told apart in every message and exit code ([Class]): a file or project is
 // refused; the metadata is unusable (expired, rolled back, not signed by enough keys); the repository
