@@ -164,7 +164,11 @@ func (in *installer) run(ctx context.Context, command []string, accept acceptFla
 	if err != nil {
 		return fmt.Errorf("starting the verified index: %w", err)
 	}
-	code, err := in.child(ctx, program, command[1:], proxy.Environ(in.env.Environ(), server.Endpoint()))
+	at := server.Endpoint()
+	if tool, args, ok := proxy.ToolOf(command); ok {
+		at.Sealed = proxy.OnlyInstalls(tool, args)
+	}
+	code, err := in.child(ctx, program, command[1:], proxy.Environ(in.env.Environ(), at))
 	_ = server.Close() // all its answers were given
 	if err != nil {
 		return fmt.Errorf("running %s: %w", command[0], err)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,6 +27,10 @@ func Tools() []Tool { return []Tool{Pip, UV, PDM, Pipenv, Poetry} }
 type Endpoint struct {
 	Index string // the verified index, http://127.0.0.1:8399/ROOT/SECRET/simple/
 	Guard string // what HTTP_PROXY and HTTPS_PROXY are set to; empty: leave the proxy variables alone
+	// Sealed leads loopback addresses to the guard, too: another server on this machine is as little
+	// verified as one elsewhere. It is for commands that only install; others may need servers of
+	// their own, as tests do. See [OnlyInstalls].
+	Sealed bool
 }
 
 // Variable is one change to an environment: a value, or its removal.
@@ -47,16 +52,11 @@ func Variables(environ []string, at Endpoint, tools ...Tool) []Variable {
 	for _, tool := range tools {
 		s := settings(tool, at.Index)
 		set = append(set, s.set...)
-		for _, name := range s.clear {
-			unset = append(unset, Variable{Name: name, Unset: true})
-		}
+		unset = append(unset, unsetAll(s.clear)...)
 	}
 	if at.Guard != "" {
-		set = append(set, guardVariables(at.Guard)...)
-		// uv prefers its own proxy variables to the common ones.
-		for _, name := range []string{"UV_HTTP_PROXY", "UV_HTTPS_PROXY", "UV_ALL_PROXY", "UV_NO_PROXY"} {
-			unset = append(unset, Variable{Name: name, Unset: true})
-		}
+		guard := guardVariables(environ, at)
+		set, unset = append(set, guard.set...), append(unset, unsetAll(guard.clear)...)
 	}
 	if slices.Contains(tools, Pip) {
 		unset = append(unset, oddPipSpellings(environ, append(slices.Clone(set), unset...))...)
@@ -96,8 +96,10 @@ func settings(tool Tool, index string) toolSettings {
 		return toolSettings{
 			// The null device switches every configuration file off: an extra index in one of them
 			// stays active whatever the environment says.
-			set:   []Variable{{Name: "PIP_INDEX_URL", Value: index}, {Name: "PIP_CONFIG_FILE", Value: os.DevNull}},
-			clear: []string{"PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_ISOLATED", "PIP_NO_INDEX", "PIP_PROXY", "PIP_PYPI_URL", "PIP_TRUSTED_HOST"},
+			set: []Variable{{Name: "PIP_INDEX_URL", Value: index}, {Name: "PIP_CONFIG_FILE", Value: os.DevNull}},
+			clear: []string{
+				"PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_ISOLATED", "PIP_NO_INDEX", "PIP_NO_PROXY_ENV", "PIP_PROXY", "PIP_PYPI_URL", "PIP_TRUSTED_HOST",
+			},
 		}
 	case UV:
 		return toolSettings{
@@ -118,18 +120,60 @@ func settings(tool Tool, index string) toolSettings {
 	return toolSettings{}
 }
 
-// guardVariables route everything that is not loopback to the guard, which refuses it.
-func guardVariables(guard string) []Variable {
-	const loopback = "127.0.0.1,localhost,::1"
+func unsetAll(names []string) []Variable {
+	out := make([]Variable, 0, len(names))
+	for _, name := range names {
+		out = append(out, Variable{Name: name, Unset: true})
+	}
+	return out
+}
+
+// loopback is not led to the guard unless the endpoint is sealed. "::1" is not among it: several
+// programs, older pips among them, compare the ends of names, and take it for every address that
+// ends so.
+const loopback = "127.0.0.1,localhost"
+
+// guardVariables route what is not loopback to the guard, which refuses it; of a sealed endpoint,
+// everything: the guard serves the verified index in that way as well.
+func guardVariables(environ []string, at Endpoint) toolSettings {
+	s := toolSettings{
+		set: []Variable{
+			{Name: "HTTP_PROXY", Value: at.Guard},
+			{Name: "http_proxy", Value: at.Guard},
+			{Name: "HTTPS_PROXY", Value: at.Guard},
+			{Name: "https_proxy", Value: at.Guard},
+			{Name: "ALL_PROXY", Value: at.Guard},
+			{Name: "all_proxy", Value: at.Guard},
+		},
+		// uv prefers its own proxy variables to the common ones.
+		clear: []string{"UV_HTTP_PROXY", "UV_HTTPS_PROXY", "UV_ALL_PROXY", "UV_NO_PROXY"},
+	}
+	if at.Sealed {
+		s.clear = append(s.clear, "NO_PROXY", "no_proxy")
+	} else {
+		s.set = append(s.set, Variable{Name: "NO_PROXY", Value: loopback}, Variable{Name: "no_proxy", Value: loopback})
+	}
+	s.set = append(s.set, gitVariables(environ, at.Guard)...)
+	return s
+}
+
+// gitVariables keep git, which installers call for "git+" requirements, behind the guard: other
+// transports than HTTP know no proxy, and a proxy in git's own configuration wins over the common
+// variables. Settings that the environment holds for git already stay in front.
+func gitVariables(environ []string, guard string) []Variable {
+	count := 0
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, "GIT_CONFIG_COUNT="); ok {
+			if n, err := strconv.Atoi(value); err == nil && n > 0 {
+				count = n
+			}
+		}
+	}
 	return []Variable{
-		{Name: "HTTP_PROXY", Value: guard},
-		{Name: "http_proxy", Value: guard},
-		{Name: "HTTPS_PROXY", Value: guard},
-		{Name: "https_proxy", Value: guard},
-		{Name: "ALL_PROXY", Value: guard},
-		{Name: "all_proxy", Value: guard},
-		{Name: "NO_PROXY", Value: loopback},
-		{Name: "no_proxy", Value: loopback},
+		{Name: "GIT_ALLOW_PROTOCOL", Value: "file:http:https"},
+		{Name: "GIT_CONFIG_COUNT", Value: strconv.Itoa(count + 1)},
+		{Name: "GIT_CONFIG_KEY_" + strconv.Itoa(count), Value: "http.proxy"},
+		{Name: "GIT_CONFIG_VALUE_" + strconv.Itoa(count), Value: guard},
 	}
 }
 

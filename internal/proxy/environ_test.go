@@ -15,7 +15,7 @@ const index = "http://127.0.0.1:8399/0123abcd/SECRETSECRETSECRET/simple/"
 
 func TestEnviron(t *testing.T) {
 	at := proxy.Endpoint{Index: index, Guard: "http://127.0.0.1:8399"}
-	loopback := "127.0.0.1,localhost,::1"
+	loopback := "127.0.0.1,localhost"
 	tests := []struct {
 		name    string
 		tools   []proxy.Tool
@@ -28,7 +28,7 @@ func TestEnviron(t *testing.T) {
 			environ: []string{
 				"PATH=/bin", "PIP_INDEX_URL=https://other.example.com", "PIP_EXTRA_INDEX_URL=https://b", "PIP_FIND_LINKS=/opt/wheels",
 				"PIP_NO_INDEX=1", "PIP_TRUSTED_HOST=127.0.0.1", "PIP_CONFIG_FILE=/home/x/pip.conf", "PIP_PROXY=http://p", "PIP_ISOLATED=1",
-				"PIP_PYPI_URL=https://c", "PIP_DEFAULT_TIMEOUT=180", "PIP_CERT=/ca.pem",
+				"PIP_PYPI_URL=https://c", "PIP_NO_PROXY_ENV=1", "PIP_no_proxy_env=1", "PIP_DEFAULT_TIMEOUT=180", "PIP_CERT=/ca.pem",
 			},
 			want: []string{"PATH=/bin", "PIP_DEFAULT_TIMEOUT=180", "PIP_CERT=/ca.pem", "PIP_INDEX_URL=" + index, "PIP_CONFIG_FILE=" + os.DevNull},
 		},
@@ -58,6 +58,19 @@ func TestEnviron(t *testing.T) {
 				"PDM_PYPI_URL=" + index, "PDM_IGNORE_STORED_INDEX=1",
 				"HTTP_PROXY=" + at.Guard, "http_proxy=" + at.Guard, "HTTPS_PROXY=" + at.Guard, "https_proxy=" + at.Guard,
 				"ALL_PROXY=" + at.Guard, "all_proxy=" + at.Guard, "NO_PROXY=" + loopback, "no_proxy=" + loopback,
+				"GIT_ALLOW_PROTOCOL=file:http:https", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.proxy", "GIT_CONFIG_VALUE_0=" + at.Guard,
+			},
+		},
+		{
+			name: "sealed: loopback goes to the guard, too, and git keeps what it was told", tools: []proxy.Tool{proxy.PDM},
+			at:      proxy.Endpoint{Index: index, Guard: at.Guard, Sealed: true},
+			environ: []string{"NO_PROXY=*", "no_proxy=localhost", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=user.name", "GIT_CONFIG_VALUE_0=x", "GIT_ALLOW_PROTOCOL=ssh"},
+			want: []string{
+				"GIT_CONFIG_KEY_0=user.name", "GIT_CONFIG_VALUE_0=x",
+				"PDM_PYPI_URL=" + index, "PDM_IGNORE_STORED_INDEX=1",
+				"HTTP_PROXY=" + at.Guard, "http_proxy=" + at.Guard, "HTTPS_PROXY=" + at.Guard, "https_proxy=" + at.Guard,
+				"ALL_PROXY=" + at.Guard, "all_proxy=" + at.Guard,
+				"GIT_ALLOW_PROTOCOL=file:http:https", "GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_1=http.proxy", "GIT_CONFIG_VALUE_1=" + at.Guard,
 			},
 		},
 	}
@@ -93,6 +106,11 @@ func TestToolOf(t *testing.T) {
 		{"/usr/bin/pip3.12 install x", proxy.Pip, "install x"},
 		{"python -m pip install x", proxy.Pip, "install x"},
 		{"python3.11 -I -m pip install x", proxy.Pip, "install x"},
+		{"python -mpip install x", proxy.Pip, "install x"},
+		{"python -Im pip install x", proxy.Pip, "install x"},
+		{"python -IBmpip install x", proxy.Pip, "install x"},
+		{"python -c m pip", "", ""},
+		{"python -Xm pip", "", ""},
 		{"uv pip install x", proxy.UV, "pip install x"},
 		{"uvx ruff", proxy.UV, "tool run ruff"},
 		{"python -m uv sync", proxy.UV, "sync"},
@@ -112,5 +130,19 @@ func TestToolOf(t *testing.T) {
 	}
 	if _, _, ok := proxy.ToolOf(nil); ok {
 		t.Error("no command is an installer")
+	}
+}
+
+func TestOnlyInstalls(t *testing.T) {
+	for command, want := range map[string]bool{
+		"pip install run": true, "python -m pip download x": true,
+		"uv pip install run": true, "uv sync": true, "uv --directory x lock": true, "uv add shell": true,
+		"uv run pytest": false, "uv --offline run install": false, "uvx ruff": false, "uv tool run ruff": false,
+		"poetry install": true, "poetry run pytest": false, "pipenv shell": false, "pdm update": true,
+	} {
+		tool, args, ok := proxy.ToolOf(strings.Fields(command))
+		if got := ok && proxy.OnlyInstalls(tool, args); got != want {
+			t.Errorf("%s: %v, want %v", command, got, want)
+		}
 	}
 }

@@ -84,15 +84,48 @@ func ToolOf(command []string) (Tool, []string, bool) {
 		return Tool(name), args, true
 	case isVersioned(name, "python"), isVersioned(name, "pypy"):
 		for i, a := range args {
-			if a == "-m" && i+1 < len(args) {
-				return ToolOf(args[i+1:])
-			}
 			if !strings.HasPrefix(a, "-") {
 				break
+			}
+			if module, ok := moduleOption(a); ok && module != "" {
+				return ToolOf(append([]string{module}, args[i+1:]...))
+			} else if ok {
+				return ToolOf(args[i+1:])
 			}
 		}
 	}
 	return "", nil, false
+}
+
+// moduleOption finds Python's option -m among joined ones, and the module if that is joined as well:
+// "-m", "-Im", "-mpip".
+func moduleOption(word string) (module string, ok bool) {
+	for i := 1; i < len(word); i++ {
+		switch {
+		case word[i] == 'm':
+			return word[i+1:], true
+		case !strings.ContainsRune("bBdEhiIOPqRsSuvVx", rune(word[i])): // takes a value, or is none of Python's
+			return "", false
+		}
+	}
+	return "", false
+}
+
+// OnlyInstalls reports whether a command of an installer does no more than that. "uv run", "poetry
+// shell" and their like start programs of the user, which may need more of this machine.
+func OnlyInstalls(tool Tool, args []string) bool {
+	if tool == Pip {
+		return true
+	}
+	for _, a := range args {
+		switch a {
+		case "install", "add", "sync", "lock", "compile", "update":
+			return true
+		case "run", "shell":
+			return false
+		}
+	}
+	return true
 }
 
 var versionSuffix = regexp.MustCompile(`^[0-9]*(\.[0-9]+)*$`)
@@ -130,6 +163,8 @@ func (w *walk) option(name, value, where, from string, depth int) {
 		}
 	case "--proxy":
 		w.add(true, where, what, "would lead around the guard; bailiwick itself uses HTTPS_PROXY towards the index")
+	case "--no-proxy-env":
+		w.add(true, where, what, "would lead around the guard")
 	case "--isolated":
 		w.add(true, where, what, "would make pip ignore the verified index")
 	case "--editable", "-e":

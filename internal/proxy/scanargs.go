@@ -6,13 +6,16 @@ import (
 	"strings"
 )
 
-// watched are the long options that this scan judges; all but --isolated take a value.
+// watched are the long options that this scan judges.
 func watched() []string {
 	return []string{
-		"--index-url", "--pypi-url", "--extra-index-url", "--find-links", "--proxy", "--isolated", "--editable",
+		"--index-url", "--pypi-url", "--extra-index-url", "--find-links", "--proxy", "--isolated", "--no-proxy-env", "--editable",
 		"--requirement", "--constraint",
 	}
 }
+
+// isSwitch reports whether a watched option takes no value.
+func isSwitch(name string) bool { return name == "--isolated" || name == "--no-proxy-env" }
 
 // pip looks through the arguments of pip.
 func (w *walk) pip(args []string) {
@@ -44,7 +47,7 @@ func (w *walk) options(words []string, where func(int) string, file string, dept
 		case strings.HasPrefix(word, "--"):
 			name, value, joined := strings.Cut(word, "=")
 			full := expand(name)
-			if full != "--isolated" && full != "" && !joined && i+1 < len(words) {
+			if full != "" && !isSwitch(full) && !joined && i+1 < len(words) {
 				i++
 				value = words[i]
 			}
@@ -63,9 +66,10 @@ func (w *walk) options(words []string, where func(int) string, file string, dept
 }
 
 // expand completes an abbreviated long option if it can mean one of the watched ones, and gives ""
-// otherwise. Short abbreviations are ambiguous to pip too, and it refuses them itself.
+// otherwise. What is ambiguous on a command line need not be so in a requirements file, which knows
+// few options; where it is, pip refuses it itself.
 func expand(name string) string {
-	if len(name) < 4 || slices.Contains([]string{"--pre", "--ed", "--re", "--co"}, name) {
+	if len(name) < len("--i") || slices.Contains([]string{"--no", "--no-", "--no-p", "--pre"}, name) {
 		return ""
 	}
 	for _, full := range watched() {

@@ -438,10 +438,12 @@ func TestGuard(t *testing.T) {
 	s.raw("CONNECT pypi.example.com:443 HTTP/1.1\r\nHost: pypi.example.com:443\r\n\r\n").want(t, "403 bailiwick: pypi.example.com is not the verified index")
 	s.raw("GET http://files.example.com/x.whl HTTP/1.1\r\nHost: files.example.com\r\nConnection: close\r\n\r\n").want(t, "403 bailiwick: files.example.com is not the verified index")
 	s.raw("GET http://user:password@files.example.com/x.whl?token=1 HTTP/1.1\r\nHost: files.example.com\r\nConnection: close\r\n\r\n").want(t, "403 ")
+	// Of a sealed environment: another server on this machine.
+	s.raw("GET http://127.0.0.1:1/x.whl HTTP/1.1\r\nHost: 127.0.0.1:1\r\nConnection: close\r\n\r\n").want(t, "403 bailiwick: 127.0.0.1 is not the verified index")
 	s.mu.Lock()
 	blocked := strings.Join(s.blocked, " ")
 	s.mu.Unlock()
-	if want := "pypi.example.com files.example.com files.example.com"; blocked != want {
+	if want := "pypi.example.com files.example.com files.example.com 127.0.0.1"; blocked != want {
 		t.Errorf("blocked %q, want %q", blocked, want)
 	}
 	if got := s.Requests(); len(got) != 0 {
