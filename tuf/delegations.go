@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -50,13 +51,14 @@ type succinct struct {
 // delegates nothing.
 type Delegation struct {
 	of *Delegations
-	at int
+	at int64 // there may be more bins than an int counts on small machines
 }
 
-// Len returns the number of delegations; 1<<bit_length for succinct_roles.
+// Len returns the number of delegations; 1<<bit_length for succinct_roles, or as many as
+// an int counts on machines where that is less.
 func (d *Delegations) Len() int {
 	if d.succinct != nil {
-		return 1 << d.succinct.bits
+		return int(min(int64(1)<<d.succinct.bits, math.MaxInt))
 	}
 	return len(d.entries)
 }
@@ -67,14 +69,14 @@ func (d *Delegations) At(i int) Delegation {
 	if i < 0 || i >= d.Len() {
 		return Delegation{}
 	}
-	return Delegation{of: d, at: i}
+	return Delegation{of: d, at: int64(i)}
 }
 
 // All yields all delegations in order.
 func (d *Delegations) All() iter.Seq[Delegation] {
 	return func(yield func(Delegation) bool) {
 		for i := range d.Len() {
-			if !yield(Delegation{of: d, at: i}) {
+			if !yield(Delegation{of: d, at: int64(i)}) {
 				return
 			}
 		}
@@ -98,14 +100,14 @@ func (d *Delegations) Succinct() (prefix string, bits int, ok bool) {
 }
 
 func (d Delegation) entry() *delegated {
-	if d.of == nil || d.of.succinct != nil || d.at >= len(d.of.entries) {
+	if d.of == nil || d.of.succinct != nil || d.at >= int64(len(d.of.entries)) {
 		return nil
 	}
 	return &d.of.entries[d.at]
 }
 
 // Position returns the position of d among the delegations of its role.
-func (d Delegation) Position() int { return d.at }
+func (d Delegation) Position() int { return int(d.at) }
 
 // Name returns the name of the delegated role.
 func (d Delegation) Name() RoleName {
@@ -390,7 +392,7 @@ func (d *Delegations) Find(role RoleName) (Delegation, bool) {
 	if !ok {
 		return Delegation{}, false
 	}
-	return Delegation{of: d, at: int(i)}, true
+	return Delegation{of: d, at: int64(i)}, true
 }
 
 func (s *succinct) find(d *Delegations, role RoleName) (Delegation, bool) {
@@ -398,13 +400,13 @@ func (s *succinct) find(d *Delegations, role RoleName) (Delegation, bool) {
 	if !ok || len(digits) != (s.bits+3)/4 {
 		return Delegation{}, false
 	}
-	bin := 0
+	bin := int64(0)
 	for i := range len(digits) {
 		v := hexValue[digits[i]]
 		if v > 15 {
 			return Delegation{}, false
 		}
-		bin = bin<<4 | int(v)
+		bin = bin<<4 | int64(v)
 	}
 	if bin >= 1<<s.bits {
 		return Delegation{}, false
@@ -418,7 +420,7 @@ func (s *succinct) find(d *Delegations, role RoleName) (Delegation, bool) {
 func (d *Delegations) Match(path TargetPath) iter.Seq[Delegation] {
 	return func(yield func(Delegation) bool) {
 		if d.succinct != nil {
-			yield(Delegation{of: d, at: int(d.succinct.bin(path))})
+			yield(Delegation{of: d, at: int64(d.succinct.bin(path))})
 			return
 		}
 		var buffer [16]int32
@@ -444,7 +446,7 @@ func (d *Delegations) yield(positions []int32, yield func(Delegation) bool) {
 	slices.Sort(positions)
 	last := int32(-1)
 	for _, i := range positions {
-		if i != last && !yield(Delegation{of: d, at: int(i)}) {
+		if i != last && !yield(Delegation{of: d, at: int64(i)}) {
 			return
 		}
 		last = i
