@@ -39,7 +39,12 @@ type Index struct {
 	now       func() time.Time
 
 	projects atomic.Pointer[projectList] // of the newest snapshot that was asked about
+	unpack   chan struct{}               // a slot for each wheel that METADATA is being taken out of
 }
+
+// maxUnpack bounds the wheels that are open for their METADATA at once. The directory of one may take
+// tens of megabytes, and anybody may ask.
+const maxUnpack = 2
 
 // New makes an index out of its parts.
 func New(c Config) (*Index, error) {
@@ -52,5 +57,8 @@ func New(c Config) (*Index, error) {
 	if c.Limits.FileSize == 0 {
 		c.Limits.FileSize = DefaultFileSize
 	}
-	return &Index{publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, now: c.Now}, nil
+	return &Index{
+		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, now: c.Now,
+		unpack: make(chan struct{}, maxUnpack),
+	}, nil
 }

@@ -37,6 +37,7 @@ type store struct {
 	fail   map[string]error // by step: Stage, Write, Keep, Open
 	effect bool             // a failing Keep has its effect all the same
 	open   int
+	opened []string // hashes, in hexadecimal
 }
 
 func (s *store) set(step string, err error) {
@@ -72,6 +73,9 @@ func (s *store) Open(ctx context.Context, sum [32]byte) (index.Blob, error) {
 	if err := s.of("Open"); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	s.opened = append(s.opened, hex.EncodeToString(sum[:]))
+	s.mu.Unlock()
 	return s.Files.Open(ctx, sum)
 }
 

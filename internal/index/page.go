@@ -153,22 +153,65 @@ func (x *Index) open(ctx context.Context, path tuf.TargetPath, want *[32]byte, m
 	if metadata && file.MetadataSHA256 == nil {
 		return nil, absent
 	}
+	if metadata {
+		data, err := x.openMetadata(ctx, file.SHA256, *file.MetadataSHA256)
+		if err != nil {
+			return nil, fmt.Errorf("reading METADATA of %s: %w", path, err)
+		}
+		return &File{Blob: data, SHA256: *file.MetadataSHA256, Uploaded: file.UploadTime}, nil
+	}
 	blob, err := x.files.Open(ctx, file.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("opening the content of %s: %w", path, err)
 	}
-	if !metadata {
-		return &File{Blob: blob, SHA256: file.SHA256, Uploaded: file.UploadTime}, nil
+	return &File{Blob: blob, SHA256: file.SHA256, Uploaded: file.UploadTime}, nil
+}
+
+// openMetadata opens METADATA with the hash want, which is kept beside the wheels once somebody has
+// asked for it: to open the wheel for every request would let a few strangers fill the memory.
+func (x *Index) openMetadata(ctx context.Context, wheel, want [32]byte) (Blob, error) {
+	kept, err := x.files.Open(ctx, want)
+	if !errors.Is(err, ErrNoBlob) {
+		return kept, err //nolint:wrapcheck // the caller says what was opened
 	}
-	data, err := readMetadata(blob, *file.MetadataSHA256)
+	select {
+	case x.unpack <- struct{}{}:
+		defer func() { <-x.unpack }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	kept, err = x.files.Open(ctx, want) // another request may have been faster
+	if !errors.Is(err, ErrNoBlob) {
+		return kept, err //nolint:wrapcheck // see above
+	}
+	blob, err := x.files.Open(ctx, wheel)
 	if err != nil {
-		return nil, fmt.Errorf("reading METADATA of %s: %w", path, err)
+		return nil, err //nolint:wrapcheck // see above
 	}
-	return &File{Blob: data, SHA256: *file.MetadataSHA256, Uploaded: file.UploadTime}, nil
+	data, err := readMetadata(blob, want)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.keepMetadata(ctx, data, want); err != nil {
+		return inMemory{bytes.NewReader(data)}, nil //nolint:nilerr // a full disk is no reason not to answer
+	}
+	return x.files.Open(ctx, want) //nolint:wrapcheck // see above
+}
+
+// keepMetadata puts METADATA into the file store, or leaves nothing behind.
+func (x *Index) keepMetadata(ctx context.Context, data []byte, sum [32]byte) (err error) {
+	staged, err := x.files.Stage(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // of no interest to the caller
+	}
+	if _, err = staged.Write(data); err == nil {
+		err = staged.Keep(ctx, sum)
+	}
+	return errors.Join(err, staged.Discard())
 }
 
 // readMetadata takes METADATA out of a wheel, which it closes. It is what was signed, or an error.
-func readMetadata(wheel Blob, want [32]byte) (Blob, error) {
+func readMetadata(wheel Blob, want [32]byte) ([]byte, error) {
 	data, err := dist.CoreMetadata(wheel, wheel.Size())
 	if err = errors.Join(err, wheel.Close()); err != nil {
 		return nil, err
@@ -176,7 +219,7 @@ func readMetadata(wheel Blob, want [32]byte) (Blob, error) {
 	if sha256.Sum256(data) != want {
 		return nil, errors.New("the stored wheel does not hold the METADATA that was signed")
 	}
-	return inMemory{bytes.NewReader(data)}, nil
+	return data, nil
 }
 
 // inMemory is a Blob without a file.

@@ -1,6 +1,8 @@
 package index_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -211,4 +213,37 @@ func TestYankAndDelete(t *testing.T) {
 	refused(t, err, index.NotFound)
 	_, err = f.index.OpenFile(ctx, name.Project(), name)
 	refused(t, err, index.NotFound)
+}
+
+// TestMetadataIsTakenOutOnce: to open a wheel costs memory, and anybody may ask.
+func TestMetadataIsTakenOutOnce(t *testing.T) {
+	f := newFixture(t)
+	file := distmake.Wheel("demo", "1.0", distmake.Options{})
+	f.upload(file)
+	name := filename(t, file.Name)
+	read := func() []byte {
+		t.Helper()
+		opened, err := f.index.OpenMetadata(t.Context(), name.Project(), name)
+		return content(t, opened, err)
+	}
+	opens := func(do func()) []string {
+		before := len(f.files.opened)
+		do()
+		return f.files.opened[before:]
+	}
+	wheel := fmt.Sprintf("%x", sha256.Sum256(file.Data))
+	var first, second []byte
+	for _, failing := range []string{"Stage", "Write", "Keep"} {
+		f.files.set(failing, errInjected)
+		if got := opens(func() { first = read() }); !slices.Contains(got, wheel) || !bytes.Contains(first, []byte("Name: demo")) {
+			t.Fatalf("a store that fails at %s: opened %q, METADATA is %q", failing, got, first)
+		}
+	}
+	f.files.set("", nil)
+	if got := opens(func() { first = read() }); !slices.Contains(got, wheel) {
+		t.Fatalf("the first time, %q was opened", got)
+	}
+	if got := opens(func() { second = read() }); slices.Contains(got, wheel) || !bytes.Equal(first, second) {
+		t.Errorf("the second time, %q was opened, METADATA is %q and was %q", got, second, first)
+	}
 }

@@ -141,7 +141,8 @@ func expired(err error) bool {
 }
 
 // metadataSum returns the hash of a wheel's METADATA, which is served beside it (PEP 658), nil if the
-// file has none to serve. METADATA itself is read out of the kept wheel when somebody asks for it.
+// file has none to serve. METADATA itself is taken out of the kept wheel when somebody asks for it
+// first: an upload does not wait for a second file to be on the disk.
 func metadataSum(info *dist.Info) *[32]byte {
 	if info.CoreMetadata == nil {
 		return nil
