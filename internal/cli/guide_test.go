@@ -29,7 +29,7 @@ func TestUserGuide(t *testing.T) {
 		}
 	}
 	scripts := readAll(t, filepath.Join("testdata", "*", "*.txt")) + sources
-	for _, m := range regexp.MustCompile("(?m)^\\$ (bailiwick [a-z]+( [a-z]+| --)?)(.*)$").FindAllStringSubmatch(string(guide), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\$ (bailiwick [a-z]+( [a-z]+| --)?)(.*)$`).FindAllStringSubmatch(string(guide), -1) {
 		if !strings.Contains(scripts, m[1]) && !strings.Contains(readAll(t, filepath.Join("..", "e2e", "*_test.go")), strings.TrimPrefix(m[1], "bailiwick ")) {
 			t.Errorf("no story has %q", m[1])
 		}

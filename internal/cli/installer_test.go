@@ -32,7 +32,7 @@ func TestFetch(t *testing.T) {
 	index := os.Getenv("PIP_INDEX_URL")
 	page := index + name + "/"
 	get := func(url string) (int, string) {
-		resp, err := http.Get(url) //nolint:noctx // the process is short
+		resp, err := http.Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}

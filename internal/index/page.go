@@ -193,7 +193,7 @@ func (x *Index) openMetadata(ctx context.Context, wheel, want [32]byte) (Blob, e
 		return nil, err
 	}
 	if err := x.keepMetadata(ctx, data, want); err != nil {
-		return inMemory{bytes.NewReader(data)}, nil //nolint:nilerr // a full disk is no reason not to answer
+		return inMemory{bytes.NewReader(data)}, nil // a full disk is no reason not to answer
 	}
 	return x.files.Open(ctx, want) //nolint:wrapcheck // see above
 }

@@ -109,8 +109,8 @@ func (e *Engine) judge(ctx context.Context, s *session, l *Listing) error {
 			level = min(level, l.Files[i].Assurance)
 		}
 	}
-	if l.Problem != nil { // no file's entry can be used
-		return nil
+	if l.Problem != nil {
+		return nil //nolint:nilerr // no file's entry can be used, and the listing says so
 	}
 	if problem := e.tooLow(l.Project, level); problem != nil {
 		*l = *l.refusedFor(problem)
