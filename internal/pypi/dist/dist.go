@@ -19,6 +19,7 @@ package dist
 import (
 	"fmt"
 	"io"
+	"regexp"
 
 	"example.com/bailiwick/internal/pypi"
 )
@@ -122,11 +123,28 @@ func (l Limits) Check(filename pypi.Filename, r io.ReaderAt, size int64) (*Info,
 	default:
 		return nil, &pypi.SyntaxError{What: "file name", Input: name, Reason: "it is empty"}
 	}
+	if err == nil {
+		err = checkRequirements(info.Metadata)
+	}
 	if err != nil {
 		return nil, err
 	}
 	info.Filename = filename
 	return info, nil
+}
+
+// directReference is a requirement that names an address, as PEP 508 writes it.
+var directReference = regexp.MustCompile(`^[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@`)
+
+// checkRequirements refuses dependencies that name an address: installers fetch them from there,
+// past the index and whatever it vouches for. The public index refuses them, too.
+func checkRequirements(m *Metadata) error {
+	for _, requirement := range m.fields["requires-dist"] {
+		if directReference.MatchString(requirement) {
+			return invalid(RuleMetadata, "the metadata requires %.100q, which is an address: name the project and its versions, and upload what it needs to an index", requirement)
+		}
+	}
+	return nil
 }
 
 // checkIdentity compares what the metadata says of itself with the file name,
