@@ -57,11 +57,16 @@ type history struct {
 
 func newHistory(t testing.TB) *history {
 	h := &history{
-		t: t, repo: testrepo.New(t, testrepo.Options{}), keys: rootKeys{"timestamp", "snapshot", "targets"},
+		t: t, repo: testrepo.New(t, testrepo.Options{}), keys: rootKeys{"timestamp-1", "snapshot-1", "targets-1"},
 		honest: map[string]map[string]bool{}, contents: map[string]map[string]bool{}, keyOf: map[string]string{},
 		stolen: map[string]bool{}, forged: map[string][]byte{},
 	}
+	h.root() // version 1 was made with the repository, and ends within a year
+	for _, role := range []string{"root", "snapshot", "targets", "a", "b"} {
+		h.repo.Life[role] = 100 * 365 * 24 * time.Hour // only timestamps expire here
+	}
 	h.repo.Life["timestamp"] = 30 * 24 * time.Hour
+	h.repo.Touch("targets")
 	h.repo.Delegate("targets", testrepo.Delegation{Name: "a", Paths: []string{"*"}})
 	h.repo.Delegate("targets", testrepo.Delegation{Name: "b", Paths: []string{"*"}})
 	h.root()
@@ -109,8 +114,6 @@ func (h *history) root() {
 	if len(h.roots) > 0 {
 		h.repo.Top["timestamp"], h.repo.Top["snapshot"], h.repo.Top["targets"] = one(h.keys.timestamp), one(h.keys.snapshot), one(h.keys.targets)
 		h.repo.PublishRoot()
-	} else { // version 1 was made with the repository, by keys of other names
-		h.keys = rootKeys{"timestamp-1", "snapshot-1", "targets-1"}
 	}
 	h.roots = append(h.roots, h.keys)
 	h.note("root", h.repo.Bytes("root"))
