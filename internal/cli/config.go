@@ -61,6 +61,11 @@ func readTrustConfig(path string) (*trustConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
+	return parseTrustConfig(path, data)
+}
+
+// parseTrustConfig checks what was read from path.
+func parseTrustConfig(path string, data []byte) (*trustConfig, error) {
 	var c trustConfig
 	decoder := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := decoder.Decode(&c); err != nil {
@@ -200,12 +205,17 @@ func readBounded(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most+1)) //nolint:forbidigo // bounded
+	return readAtMost(f, path, most)
+}
+
+// readAtMost reads r, which is called name, to its end.
+func readAtMost(r io.Reader, name string, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, most+1)) //nolint:forbidigo // bounded
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(data)) > most {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, most)
+		return nil, fmt.Errorf("%s is longer than %d bytes", name, most)
 	}
 	return data, nil
 }
@@ -238,11 +248,12 @@ func trustCacheFolder(env *Env) (string, error) {
 	return xdgFolder(env, "XDG_CACHE_HOME", ".cache")
 }
 
-// findProjectConfig looks for bailiwick.toml in the working folder and above. "" if there is none.
-func findProjectConfig() (string, error) {
+// findProjectConfig looks for bailiwick.toml in the working folder and above, and reads it. The path
+// is "" if there is none.
+func findProjectConfig() (path string, data []byte, err error) {
 	folder, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("finding the working folder: %w", err)
+		return "", nil, fmt.Errorf("finding the working folder: %w", err)
 	}
 	working := folder
 	for {
@@ -250,27 +261,46 @@ func findProjectConfig() (string, error) {
 		info, err := os.Stat(path)
 		switch {
 		case err == nil && info.Mode().IsRegular():
-			return path, checkOwner(path, working)
+			data, err := readProjectConfig(path, working)
+			return path, data, err
 		case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
-			return "", fmt.Errorf("looking for %s: %w", projectConfigName, err)
+			return "", nil, fmt.Errorf("looking for %s: %w", projectConfigName, err)
 		}
 		parent := filepath.Dir(folder)
 		if parent == folder {
-			return "", nil
+			return "", nil, nil
 		}
 		folder = parent
 	}
 }
 
+// readProjectConfig reads a file that decides whom to trust. Whose it is, is asked of the open file: in
+// a folder where others may write, the name can lead to another one at any moment.
+func readProjectConfig(path, working string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	defer f.Close() // was only read
+	if err := checkOwner(f, path, working); err != nil {
+		return nil, err
+	}
+	data, err := readAtMost(f, path, maxTrustConfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return data, nil
+}
+
 // loadTrust gives the configuration in force and the file it is from: bailiwick.toml of the working
 // folder or above, else the user's.
 func loadTrust(env *Env) (*trustConfig, string, error) {
-	path, err := findProjectConfig()
+	path, data, err := findProjectConfig()
 	if err != nil {
 		return nil, "", err
 	}
 	if path != "" {
-		c, err := readTrustConfig(path)
+		c, err := parseTrustConfig(path, data)
 		if err == nil && len(c.Indexes) == 0 {
 			err = fmt.Errorf("%s: it names no index; add an [[index]] with url and root", path)
 		}

@@ -6,29 +6,38 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
 // checkOwner refuses a bailiwick.toml that somebody else put into a folder above the working one, such
 // as /tmp: it says whom to trust. It may belong to the user, to the system, or to whoever the working
-// folder belongs to.
-func checkOwner(path, working string) error {
-	owner, ok := ownerOf(path)
-	if !ok || owner == 0 || owner == os.Geteuid() {
-		return nil
+// folder belongs to; so may a link that leads to it, for it is the link that chooses the file.
+func checkOwner(f *os.File, path, working string) error {
+	allowed := []int{0, os.Geteuid()}
+	if info, err := os.Stat(working); err == nil {
+		if whose, ok := ownerOf(info); ok {
+			allowed = append(allowed, whose)
+		}
 	}
-	if whose, ok := ownerOf(working); ok && whose == owner {
-		return nil
+	opened, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
 	}
-	return fmt.Errorf("%s belongs to another user (%d) and decides whom to trust; remove it, or work in a folder that is not below %s",
-		path, owner, filepath.Dir(path))
+	named, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	for _, info := range []os.FileInfo{opened, named} {
+		if whose, ok := ownerOf(info); ok && !slices.Contains(allowed, whose) {
+			return fmt.Errorf("%s belongs to another user (%d) and decides whom to trust; remove it, or work in a folder that is not below %s",
+				path, whose, filepath.Dir(path))
+		}
+	}
+	return nil
 }
 
-func ownerOf(path string) (int, bool) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, false
-	}
+func ownerOf(info os.FileInfo) (int, bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false

@@ -4,6 +4,7 @@ package cli_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,5 +57,43 @@ func TestForeignConfiguration(t *testing.T) {
 				t.Errorf("code %d, refused %v, want %v\n%s%s", code, refused, tt.refused, &stdout, &stderr)
 			}
 		})
+	}
+}
+
+// TestForeignLink: a link of somebody else chooses which file decides, even if the file is the user's.
+func TestForeignLink(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can give files to other users")
+	}
+	const user, other = 12345, 12346
+	shared := t.TempDir()
+	working, mine := filepath.Join(shared, "work"), filepath.Join(shared, "mine.toml")
+	config := filepath.Join(shared, "bailiwick.toml")
+	text := "[[index]]\nurl = \"http://127.0.0.1:9\"\nroot = \"sha256:" + strings.Repeat("0", 64) + "\"\n"
+	if err := errors.Join(os.Mkdir(working, 0o700), os.WriteFile(mine, []byte(text), 0o644), os.Symlink(mine, config)); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(working)
+	for _, tt := range []struct {
+		link, file int
+		refused    string
+	}{
+		{0, 0, ""},
+		{0, user, ""},
+		{user, 0, ""},
+		{other, user, "(12346)"},
+		{user, other, "(12346)"},
+	} {
+		if err := errors.Join(os.Lchown(config, tt.link, -1), os.Chown(mine, tt.file, -1), os.Chown(working, user, -1)); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		env := cli.OSEnv()
+		env.Stdout, env.Stderr = &stdout, &stderr
+		cli.Main(t.Context(), []string{"trust", "list"}, env)
+		refused := strings.Contains(stderr.String(), "belongs to another user")
+		if refused != (tt.refused != "") || !strings.Contains(stderr.String(), tt.refused) {
+			t.Errorf("link of %d to a file of %d: %s", tt.link, tt.file, &stderr)
+		}
 	}
 }

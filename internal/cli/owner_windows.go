@@ -1,4 +1,6 @@
 package cli
 
+import "os"
+
 // checkOwner: folders of other users are not writable for everybody on Windows.
-func checkOwner(string, string) error { return nil }
+func checkOwner(*os.File, string, string) error { return nil }

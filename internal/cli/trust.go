@@ -214,7 +214,7 @@ func (in *installer) printTrusted(p *pinned, s verify.Summary, path string) {
 	fmt.Fprintf(out, "  snapshot   %d, good for another %s\n", s.Snapshot, verify.Duration(s.Expires.Sub(in.env.Now())))
 	fmt.Fprintf(out, "  kept in    %s\n\n", in.tilde(path))
 	fmt.Fprintf(out, "next   bailiwick pip install PROJECT\n")
-	if project, err := findProjectConfig(); err == nil && project != "" {
+	if project, _, err := findProjectConfig(); err == nil && project != "" {
 		message(in.env, "%s takes precedence in this folder", project)
 	}
 }
