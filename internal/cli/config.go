@@ -25,6 +25,7 @@ const (
 	rootsFolder       = "roots"          // beside it, pinned roots as SHA256.json
 	maxTrustConfig    = 1 << 20          // bytes of a configuration file
 	maxTrustIndexes   = 100
+	maxMirrors        = 8 // of one index
 )
 
 // trustConfig is the form of both configuration files: which indexes are trusted, by which root, and
@@ -46,6 +47,9 @@ type trustIndex struct {
 	// RootFile is that file, relative to the configuration file. Without it, it is fetched once, and
 	// held against the pin.
 	RootFile string `toml:"root-file,omitempty"`
+	// Mirrors are base addresses of further copies of the same repository. None of them is trusted, nor
+	// can one that is stale, slow or hostile keep the others from being used.
+	Mirrors []string `toml:"mirrors,omitempty"`
 }
 
 // rootHex is the pin without its prefix.
@@ -90,7 +94,7 @@ func describeTOML(path string, err error) error {
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, _ := first.Position()
-		return fmt.Errorf("%s:%d: there is no setting %q; known are default; url, root, root-file in each [[index]]; projects, assurance, index in each [[require]]",
+		return fmt.Errorf("%s:%d: there is no setting %q; known are default; url, root, root-file, mirrors in each [[index]]; projects, assurance, index in each [[require]]",
 			path, row, strings.Join(first.Key(), "."))
 	}
 	var bad *toml.DecodeError
@@ -124,6 +128,14 @@ func (c *trustConfig) check() error {
 		seen[normal] = true
 		if err := checkPin(index.Root); err != nil {
 			return fmt.Errorf("index %d: root: %w", i+1, err)
+		}
+		if len(index.Mirrors) > maxMirrors {
+			return fmt.Errorf("index %d: mirrors: %d of them; name at most %d", i+1, len(index.Mirrors), maxMirrors)
+		}
+		for j, mirror := range index.Mirrors {
+			if index.Mirrors[j], err = indexURL(mirror); err != nil {
+				return fmt.Errorf("index %d: mirrors: %w", i+1, err)
+			}
 		}
 	}
 	if c.Default == "" {

@@ -215,12 +215,21 @@ func (in *installer) open(p *pinned, opts engineOptions) (_ *opened, err error) 
 		return nil, exit(exitUnusable, fmt.Errorf("opening the trust state: %w", err))
 	}
 	o.closers = append(o.closers, store.Close)
-	c, err := client.New(client.Config{Fetcher: fetcher, Store: store, Root: p.root, Now: in.env.Now})
+	var mirrors []client.Fetcher
+	for _, url := range p.index.Mirrors {
+		mirror, err := in.fetcher(url)
+		if err != nil {
+			return nil, err
+		}
+		o.closers = append(o.closers, func() error { mirror.Close(); return nil })
+		mirrors = append(mirrors, mirror)
+	}
+	c, err := client.New(client.Config{Fetcher: fetcher, Mirrors: mirrors, Store: store, Root: p.root, Now: in.env.Now})
 	if err != nil {
 		return nil, exit(exitUnusable, fmt.Errorf("the pinned root %s cannot be used: %w", p.index.Root, err))
 	}
 	config := verify.Config{
-		Client: c, Fetcher: fetcher, Source: redactURL(p.index.URL), State: filepath.Join(p.state, "metadata"), Refresh: opts.refresh, Remember: opts.remember, Now: in.env.Now,
+		Client: c, Fetcher: fetcher, Mirrors: mirrors, Source: redactURL(p.index.URL), State: filepath.Join(p.state, "metadata"), Refresh: opts.refresh, Remember: opts.remember, Now: in.env.Now,
 		Require: p.rules.forIndex(p.index.URL), Passive: opts.passive,
 		Accept: func(project pypi.Project) bool { return opts.accept[project] },
 		OnVerdict: func(v verify.Verdict) {

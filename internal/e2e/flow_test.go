@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -214,4 +217,37 @@ func TestFlowRealPackages(t *testing.T) {
 	// From source, with the build tools from the same index: build isolation goes through verification too.
 	r = s.user(t, "run", "--", python, "-m", "pip", "--python", venv+"/bin/python", "install", "--no-binary", "six", "--force-reinstall", "six").wantCode(t, 0)
 	r.wantText(t, "files verified")
+}
+
+// TestFlowMirror installs although the index itself serves other bytes than were signed: a mirror, no more trusted, has the right ones.
+func TestFlowMirror(t *testing.T) {
+	python := tool(t, "pip-new/bin/python")
+	s := newSite(t).start(t)
+	s.twine(t, wheel(t, t.TempDir(), "mirrored", "1.0")).wantCode(t, 0)
+	target, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest := httputil.NewSingleHostReverseProxy(target)
+	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/targets/") {
+			_, _ = w.Write(make([]byte, 900))
+			return
+		}
+		honest.ServeHTTP(w, r)
+	}))
+	defer bad.Close()
+	write := func(mirrors string) {
+		config := fmt.Sprintf("[[index]]\nurl = %q\nroot = \"sha256:%s\"\n%s", bad.URL, s.root, mirrors)
+		if err := os.WriteFile(filepath.Join(s.dir, "bailiwick.toml"), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install := func() result {
+		return s.user(t, "run", "--", python, "-m", "pip", "install", "--target", t.TempDir(), "mirrored")
+	}
+	write("")
+	install().wantCode(t, 3).wantText(t, "REFUSED mirrored-1.0-py3-none-any.whl")
+	write(fmt.Sprintf("mirrors = [%q]\n", s.url))
+	install().wantCode(t, 0).wantText(t, "1 file verified")
 }

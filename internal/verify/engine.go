@@ -16,9 +16,10 @@ import (
 
 // Config is what an Engine is made of.
 type Config struct {
-	Client  *client.Client // required
-	Fetcher client.Fetcher // required: the client's own, for METADATA, which lies beside its wheel
-	Cache   Cache          // nil: files are not kept, and ranges not served
+	Client  *client.Client   // required
+	Fetcher client.Fetcher   // required: the client's own, for METADATA, which lies beside its wheel
+	Mirrors []client.Fetcher // likewise, further places
+	Cache   Cache            // nil: files are not kept, and ranges not served
 	// Source is the base URL of the repository for messages. Credentials in it are left out.
 	Source string
 	// State is where the client's state is kept, for messages. May be empty.
@@ -56,6 +57,7 @@ const defaultTransfers = 8
 type Engine struct {
 	client    *client.Client
 	fetcher   client.Fetcher
+	mirrors   []client.Fetcher
 	cache     Cache
 	source    string
 	state     string
@@ -108,7 +110,7 @@ func New(c Config) (*Engine, error) {
 		c.Transfers = defaultTransfers
 	}
 	return &Engine{
-		client: c.Client, fetcher: c.Fetcher, cache: c.Cache, source: withoutCredentials(c.Source), state: c.State,
+		client: c.Client, fetcher: c.Fetcher, mirrors: c.Mirrors, cache: c.Cache, source: withoutCredentials(c.Source), state: c.State,
 		refresh: c.Refresh, remember: c.Remember, require: c.Require, memory: c.Memory, passive: c.Passive, accept: c.Accept, now: c.Now, onVerdict: c.OnVerdict,
 		slots:  make(chan struct{}, c.Transfers),
 		hashed: make(map[[sha256.Size]byte]bool), refused: make(map[string]refusal),
