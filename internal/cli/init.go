@@ -137,7 +137,7 @@ type created struct {
 
 // createRepository makes a repository. The order makes a crash harmless: offline keys, online keys,
 // folders, the token, each durable before the next; the first publication of the ledger comes last,
-// and only it makes the folder a repository.
+// and only it makes the folder a repository. What an error or an interrupt leaves behind is removed.
 func createRepository(ctx context.Context, env *Env, spec genesisSpec, passphraseFile string) (_ *created, err error) {
 	if spec.offline == "" {
 		spec.offline = defaultOffline(spec.data)
@@ -160,7 +160,13 @@ func createRepository(ctx context.Context, env *Env, spec genesisSpec, passphras
 	if err := checkCreatable(ctx, &spec); err != nil { // again: somebody may have been faster
 		return nil, err
 	}
-	ring, err := makeKeys(ctx, &spec, fixedPassphrase(passphrase), env.keyOptions)
+	var stored []string
+	defer func() {
+		if err != nil {
+			err = undoCreation(ctx, &spec, stored, err)
+		}
+	}()
+	ring, err := makeKeys(ctx, &spec, fixedPassphrase(passphrase), env.keyOptions, &stored)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +212,8 @@ func checkCreatable(ctx context.Context, spec *genesisSpec) error {
 type keyring map[policy.KeyRole][]*keys.Key
 
 // makeKeys generates the keys and stores them: offline ones encrypted, online ones in the data folder.
-func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, options []keys.Option) (keyring, error) {
+// stored is given the files of offline keys, also if an error comes later.
+func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, options []keys.Option, stored *[]string) (keyring, error) {
 	if err := makeFolder(spec.offline); err != nil {
 		return nil, fmt.Errorf("making the folder for the offline keys: %w", err)
 	}
@@ -218,6 +225,9 @@ func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, opti
 	for _, role := range policy.KeyRoles() {
 		n := max(spec.shares[role].keys, 1)
 		for i := range n {
+			if err := ctx.Err(); err != nil { // each offline key takes about a second
+				return nil, fmt.Errorf("making keys: %w", err)
+			}
 			name := string(role)
 			if n > 1 {
 				name += "-" + strconv.Itoa(i+1)
@@ -229,7 +239,10 @@ func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, opti
 			if role.Online() {
 				err = keys.CreateOnline(onlineKeyPath(spec.data, role), k)
 			} else {
-				err = keys.CreateOffline(ctx, filepath.Join(spec.offline, name+".key"), k, pass, options...)
+				path := filepath.Join(spec.offline, name+".key")
+				if err = keys.CreateOffline(ctx, path, k, pass, options...); err == nil {
+					*stored = append(*stored, path)
+				}
 			}
 			if err != nil {
 				return nil, fmt.Errorf("storing the key %s: %w", name, err)
