@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -17,14 +16,5 @@ func TestPip(t *testing.T) {
 		}
 		t.Skipf("SKIPPED: needs python3 with pip: %v", err)
 	}
-	paths, err := filepath.Glob(filepath.Join("testdata", "pip", "*.txt"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("found no stories: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			runStory(t, path)
-		})
-	}
+	runStories(t, filepath.Join("testdata", "pip", "*.txt"))
 }

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,26 +15,7 @@ import (
 // docs/guide-maintainer.md are taken from them. Those that need a program which this machine does not have
 // are passed over, except in CI.
 func TestMaintainer(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join("testdata", "maintain", "*.txt"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("found no stories: %v", err)
-	}
-	needs := map[string]string{"agent": "ssh-agent"}
-	for _, path := range paths {
-		name := strings.TrimSuffix(filepath.Base(path), ".txt")
-		t.Run(name, func(t *testing.T) {
-			if program := needs[name]; program != "" {
-				if _, err := exec.LookPath(program); err != nil {
-					if os.Getenv("CI") != "" {
-						t.Fatalf("CI has to have %s", program)
-					}
-					t.Skipf("SKIPPED: %s is not here", program)
-				}
-			}
-			t.Parallel()
-			runStory(t, path)
-		})
-	}
+	runStories(t, filepath.Join("testdata", "maintain", "*.txt"))
 }
 
 // TestGuide: every command of docs/guide-maintainer.md is in the story that the guide names over it.
@@ -96,14 +76,6 @@ func TestGuideIsWhole(t *testing.T) {
 
 // TestReadmeWalk runs the commands of the README as they stand there, with a yes to what a terminal would ask.
 func TestReadmeWalk(t *testing.T) {
-	for _, program := range []string{"ssh-agent", "ssh-add", "ssh-keygen", "python3"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("CI has to have %s", program)
-			}
-			t.Skipf("SKIPPED: %s is not here", program)
-		}
-	}
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +103,8 @@ func TestReadmeWalk(t *testing.T) {
 	if n := strings.Count(script.String(), "\nbailiwick ") + 1; n < 8 {
 		t.Fatalf("found %d commands:\n%s", n, script.String())
 	}
-	story := `serve --data data --offline-keys offline --passphrase-file pass
+	story := `needs ssh-agent ssh-add ssh-keygen python3
+serve --data data --offline-keys offline --passphrase-file pass
 exec sh -c 'grep -o ''sha256:[0-9a-f]*'' server.log | head -1 | tr -d ''\n'' > pin'
 exec sh -c 'grep -o ''bwk_[-_A-Za-z0-9]*'' server.log | tr -d ''\n'' > token'
 exec sh -c 'bailiwick trust add $URL --root $(cat pin)'
@@ -158,5 +131,5 @@ correct horse battery staple
 	if err := os.WriteFile(path, []byte(story), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runStory(t, path)
+	runStories(t, path)
 }

@@ -34,34 +34,63 @@ func openTerminal() (person, program *os.File, err error) {
 	return person, program, nil
 }
 
+// haveTerminal tells whether this machine has pseudo-terminals.
+func haveTerminal() bool {
+	person, program, err := openTerminal()
+	return err == nil && errors.Join(person.Close(), program.Close()) == nil
+}
+
+// typistTime bounds the program at a terminal: it may wait for an answer that nobody has.
+const typistTime = time.Minute
+
+// typist is the person at a terminal, as a program: typist FILE PROGRAM ARGS… runs the program there,
+// writes what the terminal showed to the file terminal, and ends as the program did.
+func typist() int {
+	text, err := os.ReadFile(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cmd := exec.Command(os.Args[2], os.Args[3:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	shown, err := atTerminal(cmd, string(text))
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+		err = nil
+	}
+	if err = errors.Join(err, os.WriteFile("terminal", []byte(shown), 0o600)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
 // atTerminal runs cmd at a terminal. A person types the next line whenever the program has asked for
 // one: it has, once the terminal shows a further line that ends in ": " or "[y/N] ".
-func (s *story) atTerminal(cmd *exec.Cmd) error {
-	lines := strings.SplitAfter(strings.TrimSuffix(s.typed, "\n"), "\n")
+func atTerminal(cmd *exec.Cmd, text string) (shown string, err error) {
+	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 	lines[len(lines)-1] += "\n"
-	s.typed = ""
 	person, program, err := openTerminal()
 	if err != nil {
-		s.t.Skipf("SKIPPED: no pseudo-terminal here: %v", err)
+		return "", err
 	}
 	defer person.Close()
 	cmd.Stdin = program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
-		return errors.Join(err, program.Close())
+		return "", errors.Join(err, program.Close())
 	}
 	program.Close()
-	timer := time.AfterFunc(commandTime, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(typistTime, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
-	var shown strings.Builder
+	var b strings.Builder
 	buf := make([]byte, 1024)
 	for {
 		n, err := person.Read(buf)
-		shown.Write(buf[:n])
-		asked := strings.HasSuffix(shown.String(), ": ") || strings.HasSuffix(shown.String(), "[y/N] ")
+		b.Write(buf[:n])
+		asked := strings.HasSuffix(b.String(), ": ") || strings.HasSuffix(b.String(), "[y/N] ")
 		if asked && len(lines) > 0 {
 			if _, err := io.WriteString(person, lines[0]); err != nil {
-				return err
+				return b.String(), errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 			}
 			lines = lines[1:]
 		}
@@ -69,6 +98,5 @@ func (s *story) atTerminal(cmd *exec.Cmd) error {
 			break
 		}
 	}
-	s.shown = shown.String()
-	return cmd.Wait()
+	return b.String(), cmd.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -15,50 +16,30 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/pypi/distmake"
 )
 
-const (
-	// programVariable makes the test binary behave as the program under test.
-	programVariable = "TEST_BAILIWICK"
-	// clockVariable shifts the clock of the program under test: "8000h".
-	clockVariable = "TEST_CLOCK"
-)
-
-// programFolder holds the test binary under the name of the program; set by TestMain alone.
-var programFolder string
+// clockVariable shifts the clock of the program under test: "8000h".
+const clockVariable = "TEST_CLOCK"
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "bailiwick" && os.Getenv(programVariable) != "" {
-		os.Exit(program())
+	if os.Getenv(fetchVariable) != "" {
+		os.Exit(m.Run()) // TestFetch needs no programs, and ends the process before they could be removed
 	}
-	os.Exit(withProgram(m))
-}
-
-func withProgram(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "bailiwick-cli")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err == nil {
-		err = os.Symlink(self, filepath.Join(dir, "bailiwick"))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	programFolder = dir
-	return m.Run()
+	testscript.Main(m, map[string]func(){
+		"bailiwick": func() { os.Exit(program()) },
+		"typist":    func() { os.Exit(typist()) },
+	})
 }
 
 // program is cmd/bailiwick with a clock that can be set and a cheap hash for passphrases.
@@ -74,23 +55,41 @@ func program() int {
 
 // TestScripts tells the stories of testdata/script: what a person types and sees.
 func TestScripts(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join("testdata", "script", "*.txt"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("found no stories: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			runStory(t, path)
-		})
-	}
+	runStories(t, filepath.Join("testdata", "script", "*.txt"))
 }
 
 // background is the server of a story.
 type background struct {
 	cmd  *exec.Cmd
 	log  *os.File
+	said string // the first line on its standard output
 	read sync.WaitGroup
+}
+
+// start returns once the server has said its first line, or has ended.
+func (b *background) start(log string, tb testing.TB) error {
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if b.log, err = os.Create(log); err != nil {
+		return err
+	}
+	b.cmd.Stderr = b.log
+	if err := b.cmd.Start(); err != nil {
+		return errors.Join(err, b.log.Close())
+	}
+	first := make(chan string, 1)
+	b.read.Go(func() {
+		r := bufio.NewReader(out)
+		line, _ := r.ReadString('\n')
+		first <- line
+		if rest, _ := io.ReadAll(r); len(rest) > 0 {
+			tb.Errorf("more than the address on standard output: %q", rest)
+		}
+	})
+	b.said = <-first
+	return nil
 }
 
 func (b *background) end(s os.Signal) error {
@@ -105,73 +104,82 @@ func (b *background) end(s os.Signal) error {
 	return err
 }
 
-// serve runs bailiwick serve on a free port until stop or kill, and sets $URL. The address has to be
-// the first line on its standard output.
-func (s *story) serve(args []string) error {
-	path, err := s.lookPath("bailiwick")
-	s.check(err)
-	b := s.server
-	b.cmd = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	b.cmd.Args[0] = "bailiwick"
-	b.cmd.Dir, b.cmd.Env = s.dir, s.environ()
-	out, err := b.cmd.StdoutPipe()
-	s.check(err)
-	b.log, err = os.Create(s.path("server.log"))
-	s.check(err)
-	b.cmd.Stderr = b.log
-	s.check(b.cmd.Start())
-	first := make(chan string, 1)
-	b.read.Go(func() {
-		r := bufio.NewReader(out)
-		line, _ := r.ReadString('\n')
-		first <- line
-		if rest, _ := io.ReadAll(r); len(rest) > 0 {
-			s.t.Errorf("more than the address on standard output: %q", rest)
-		}
-	})
-	line := <-first
-	url, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "listening on ")
-	if !ok {
-		err := b.end(os.Kill)
-		return fmt.Errorf("serve printed %q and ended with %w: %s", line, err, s.read("server.log"))
+// serve runs bailiwick serve on a free port until shutdown or crash, and sets $URL. The address has to
+// be the first line on its standard output.
+func (s *story) serve(ts *testscript.TestScript, args []string) error {
+	b := &s.server
+	if b.cmd != nil {
+		return errors.New("the server of this story runs already")
 	}
-	s.env["URL"] = url
+	b.cmd = exec.Command("bailiwick", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	b.cmd.Dir, b.cmd.Env = ts.MkAbs("."), environ(ts)
+	if err := b.start(ts.MkAbs("server.log"), s.tb); err != nil {
+		b.cmd = nil
+		return err
+	}
+	url, ok := strings.CutPrefix(strings.TrimSuffix(b.said, "\n"), "listening on ")
+	if !ok {
+		return errors.Join(fmt.Errorf("serve printed %q", b.said), b.end(os.Kill))
+	}
+	ts.Setenv("URL", url)
 	return nil
 }
 
-// stop ends the server by SIGTERM, and wants it to end well.
-func (s *story) stop() error {
-	if err := s.server.end(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("the server ended with %w: %s", err, s.read("server.log"))
+// environ asks a program for the variables of a story, which a command has no other way to know.
+func environ(ts *testscript.TestScript) []string {
+	ts.Check(ts.Exec("env"))
+	env := strings.Split(ts.ReadFile("stdout"), "\n")
+	_ = ts.Stdout() // the story has not seen any of this: its standard output is empty now
+	return slices.DeleteFunc(env, func(line string) bool { return line == "" })
+}
+
+// shutdown ends the server by SIGTERM, and wants it to end well.
+func (s *story) shutdown(*testscript.TestScript, []string) error {
+	if s.server.cmd == nil {
+		return errors.New("no server runs")
 	}
+	if err := s.server.end(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("the server ended with %w", err)
+	}
+	return nil
+}
+
+// crash leaves the server no time to do anything.
+func (s *story) crash(*testscript.TestScript, []string) error {
+	if s.server.cmd == nil {
+		return errors.New("no server runs")
+	}
+	_ = s.server.end(os.Kill) // killed, as wanted
 	return nil
 }
 
 // answer keeps what the server said as standard output, and fails unless it said 200.
-func (s *story) answer(r *http.Request) error {
+func (s *story) answer(ts *testscript.TestScript, r *http.Request) error {
+	stdout := ts.Stdout()
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	s.check(err)
-	s.stdout, s.stderr = string(body), ""
+	ts.Check(err)
 	if resp.StatusCode != http.StatusOK {
-		s.stdout = resp.Status + "\n" + s.stdout
+		fmt.Fprintf(stdout, "%s\n%s", resp.Status, body)
 		return fmt.Errorf("%s: %s", r.URL, resp.Status)
 	}
+	fmt.Fprintf(stdout, "%s", body)
 	return nil
 }
 
-func (s *story) get(path string) error {
-	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.env["URL"]+path, nil)
-	s.check(err)
-	return s.answer(r)
+func (s *story) get(ts *testscript.TestScript, args []string) error {
+	r, err := http.NewRequestWithContext(s.tb.Context(), http.MethodGet, ts.Getenv("URL")+args[0], nil)
+	ts.Check(err)
+	return s.answer(ts, r)
 }
 
 // upload sends a wheel with the token in a file.
-func (s *story) upload(tokenFile, name, version string) error {
+func (s *story) upload(ts *testscript.TestScript, args []string) error {
+	tokenFile, name, version := args[0], args[1], args[2]
 	f := distmake.Wheel(name, version, distmake.Options{})
 	sum := sha256.Sum256(f.Data)
 	var b bytes.Buffer
@@ -186,38 +194,40 @@ func (s *story) upload(tokenFile, name, version string) error {
 		{"pyversion", "py3"},
 		{"sha256_digest", hex.EncodeToString(sum[:])},
 	} {
-		s.check(w.WriteField(field[0], field[1]))
+		ts.Check(w.WriteField(field[0], field[1]))
 	}
 	part, err := w.CreateFormFile("content", f.Name)
-	s.check(err)
+	ts.Check(err)
 	_, err = part.Write(f.Data)
-	s.check(err)
-	s.check(w.Close())
-	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.env["URL"]+"/legacy/", &b)
-	s.check(err)
+	ts.Check(err)
+	ts.Check(w.Close())
+	r, err := http.NewRequestWithContext(s.tb.Context(), http.MethodPost, ts.Getenv("URL")+"/legacy/", &b)
+	ts.Check(err)
 	r.Header.Set("Content-Type", w.FormDataContentType())
-	r.SetBasicAuth("__token__", strings.TrimSpace(s.read(tokenFile)))
-	return s.answer(r)
+	r.SetBasicAuth("__token__", strings.TrimSpace(ts.ReadFile(tokenFile)))
+	return s.answer(ts, r)
 }
 
 // build makes a distribution in a folder.
-func (s *story) build(kind, dir, project, version string) error {
+func (s *story) build(ts *testscript.TestScript, args []string) error {
+	kind, dir, project, version := args[0], ts.MkAbs(args[1]), args[2], args[3]
 	f := distmake.Wheel(project, version, distmake.Options{})
 	if kind == "sdist" {
 		f = distmake.Sdist(project, version, distmake.Options{})
 	}
-	s.check(os.MkdirAll(s.path(dir), 0o700))
-	return os.WriteFile(filepath.Join(s.path(dir), f.Name), f.Data, 0o600)
+	ts.Check(os.MkdirAll(dir, 0o700))
+	return os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o600)
 }
 
 // field takes a member of a JSON object into a variable, and into a file of the variable's name.
-func (s *story) field(file, member, variable string) error {
+func (s *story) field(ts *testscript.TestScript, args []string) error {
+	file, member, variable := args[0], args[1], args[2]
 	var object map[string]any
-	s.check(json.Unmarshal([]byte(s.read(file)), &object))
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &object))
 	value, ok := object[member]
 	if !ok {
 		return fmt.Errorf("%s has no member %q", file, member)
 	}
-	s.env[variable] = fmt.Sprint(value)
-	return os.WriteFile(s.path(variable), []byte(fmt.Sprintln(value)), 0o600)
+	ts.Setenv(variable, fmt.Sprint(value))
+	return os.WriteFile(ts.MkAbs(variable), []byte(fmt.Sprintln(value)), 0o600)
 }
