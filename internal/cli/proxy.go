@@ -82,7 +82,7 @@ func newEnv(env *Env) *cobra.Command {
 		Use:   "env",
 		Short: "print the settings that point a shell's installers at bailiwick proxy",
 		Long: "Prints commands for a shell: what to set and what to unset so that its installers use a running bailiwick\n" +
-			"proxy and nothing else. With --guard everything else on the network is refused, too, for every program that\n" +
+			"proxy and nothing else. It prints none if something else than your proxy listens at the address. With --guard everything else on the network is refused, too, for every program that\n" +
 			"the shell starts.",
 		Example: "  eval \"$(bailiwick env)\"\n  bailiwick env --shell fish | source",
 		Args:    noArgs,
@@ -108,6 +108,14 @@ func (in *installer) printEnv(ctx context.Context, shell, listen string, guard b
 	}
 	secret, err := p.secret()
 	if err != nil {
+		return err
+	}
+	switch err := proxy.Identify(ctx, listen, p.id(), secret); {
+	case errors.Is(err, proxy.ErrNobody):
+		message(in.env, "nothing listens at %s yet: start bailiwick proxy before you install", listen)
+	case errors.Is(err, proxy.ErrStranger):
+		return exit(exitRefused, fmt.Errorf("%w: whoever that is would choose what you install; name the address that your bailiwick proxy printed with --listen, or stop the other", err))
+	case err != nil:
 		return err
 	}
 	at := proxy.Endpoint{Index: proxy.IndexURL(listen, p.id()+"/"+secret)}

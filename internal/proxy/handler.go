@@ -60,6 +60,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, http.StatusForbidden, "this address is for installers on this machine", "")
 		return
 	}
+	if nonce, ok := strings.CutPrefix(r.URL.Path, identityPath); ok {
+		h.identify(w, r, nonce)
+		return
+	}
 	n := len(h.prefix)
 	if len(r.URL.Path) <= n || subtle.ConstantTimeCompare([]byte(r.URL.Path[:n]), []byte(h.prefix)) != 1 || r.URL.Path[n] != '/' {
 		fail(w, r, http.StatusNotFound, "there is nothing here; take the address from bailiwick env", "")

@@ -8,3 +8,5 @@ import (
 )
 
 func isTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
