@@ -265,6 +265,15 @@ func (in *installer) openCache() (*proxy.Cache, error) {
 	return proxy.OpenCache(filepath.Join(folder, "packages"), cacheBytes, in.env.Now)
 }
 
+// installerCaches is the folder for what pip and uv keep while they install from this root.
+func (p *pinned) installerCaches(env *Env) (string, error) {
+	folder, err := trustCacheFolder(env)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(folder, "installers", p.id()), nil
+}
+
 var secretForm = regexp.MustCompile(`^[0-9A-Z]{20,64}$`)
 
 // secret is the part of the proxy's addresses that only this user knows. It is made once and kept, so

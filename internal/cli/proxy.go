@@ -118,7 +118,11 @@ func (in *installer) printEnv(ctx context.Context, shell, listen string, guard b
 	case err != nil:
 		return err
 	}
-	at := proxy.Endpoint{Index: proxy.IndexURL(listen, p.id()+"/"+secret)}
+	caches, err := p.installerCaches(in.env)
+	if err != nil {
+		return err
+	}
+	at := proxy.Endpoint{Index: proxy.IndexURL(listen, p.id()+"/"+secret), Caches: caches}
 	if guard {
 		at.Guard = "http://" + listen
 	}

@@ -159,12 +159,17 @@ func (in *installer) run(ctx context.Context, command []string, accept acceptFla
 		return err
 	}
 	defer o.Close()
+	caches, err := p.installerCaches(in.env)
+	if err != nil {
+		return err
+	}
 	blocked := &blockedHosts{}
 	server, err := o.start(ctx, proxy.DefaultListen, true, blocked.add)
 	if err != nil {
 		return fmt.Errorf("starting the verified index: %w", err)
 	}
 	at := server.Endpoint()
+	at.Caches = caches
 	if tool, args, ok := proxy.ToolOf(command); ok {
 		at.Sealed = proxy.OnlyInstalls(tool, args)
 	}

@@ -141,6 +141,30 @@ func TestFlowUv(t *testing.T) {
 	command(t, s.dir, s.env("PATH="+filepath.Dir(uv)+":"+os.Getenv("PATH")), bailiwick, "uv", "pip", "install", "--no-cache", "--python", venv+"/bin/python", "--reinstall", "fastlib").wantCode(t, 0)
 }
 
+// TestFlowUvCache: what uv installed without verification lies in its cache, and a lock file that names
+// the address it came from must not get it from there.
+func TestFlowUvCache(t *testing.T) {
+	uv := tool(t, "clients/bin/uv")
+	python := newVenv(t, "pip-new") + "/bin/python"
+	s := newSite(t).start(t).trust(t)
+	s.twine(t, wheel(t, t.TempDir(), "fastlib", "1.2")).wantCode(t, 0)
+	project := t.TempDir()
+	writeFile(t, project, "pyproject.toml", []byte(`[project]
+name = "demo"
+version = "1"
+requires-python = ">=3.8"
+dependencies = ["fastlib"]
+[[tool.uv.index]]
+url = "`+s.url+`/simple/"
+default = true
+`))
+	command(t, project, s.env(), uv, "sync", "--python", python).wantCode(t, 0)
+	if err := os.RemoveAll(filepath.Join(project, ".venv")); err != nil {
+		t.Fatal(err)
+	}
+	command(t, project, s.env(), bailiwick, "run", "--", uv, "sync", "--frozen", "--python", python).wantCode(t, 3).wantText(t, "refused connections to 127.0.0.1")
+}
+
 // TestFlowTwineRefusals shows that twine's user reads why an upload was refused.
 func TestFlowTwineRefusals(t *testing.T) {
 	s := newSite(t).start(t)

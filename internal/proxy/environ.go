@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,11 @@ type Endpoint struct {
 	// verified as one elsewhere. It is for commands that only install; others may need servers of
 	// their own, as tests do. See [OnlyInstalls].
 	Sealed bool
+	// Caches is a folder for what pip and uv keep, one for each root; empty: wherever they keep it
+	// otherwise. What an installer got elsewhere lies in its usual cache under the address that it
+	// came from, and a lock file or a dependency that names this address takes it from there without
+	// any request that could be refused.
+	Caches string
 }
 
 // Variable is one change to an environment: a value, or its removal.
@@ -50,7 +56,7 @@ func Variables(environ []string, at Endpoint, tools ...Tool) []Variable {
 	}
 	var set, unset []Variable
 	for _, tool := range tools {
-		s := settings(tool, at.Index)
+		s := settings(tool, at)
 		set = append(set, s.set...)
 		unset = append(unset, unsetAll(s.clear)...)
 	}
@@ -90,20 +96,21 @@ type toolSettings struct {
 	clear []string
 }
 
-func settings(tool Tool, index string) toolSettings {
+func settings(tool Tool, at Endpoint) toolSettings {
+	index := at.Index
 	switch tool {
 	case Pip:
 		return toolSettings{
 			// The null device switches every configuration file off: an extra index in one of them
 			// stays active whatever the environment says.
-			set: []Variable{{Name: "PIP_INDEX_URL", Value: index}, {Name: "PIP_CONFIG_FILE", Value: os.DevNull}},
+			set: append([]Variable{{Name: "PIP_INDEX_URL", Value: index}, {Name: "PIP_CONFIG_FILE", Value: os.DevNull}}, at.cache("PIP_CACHE_DIR", "pip")...),
 			clear: []string{
 				"PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_ISOLATED", "PIP_NO_INDEX", "PIP_NO_PROXY_ENV", "PIP_PROXY", "PIP_PYPI_URL", "PIP_TRUSTED_HOST",
 			},
 		}
 	case UV:
 		return toolSettings{
-			set: []Variable{{Name: "UV_DEFAULT_INDEX", Value: index}, {Name: "UV_INDEX_URL", Value: index}},
+			set: append([]Variable{{Name: "UV_DEFAULT_INDEX", Value: index}, {Name: "UV_INDEX_URL", Value: index}}, at.cache("UV_CACHE_DIR", "uv")...),
 			clear: []string{
 				"UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_INSECURE_HOST", "UV_TORCH_BACKEND",
 			},
@@ -118,6 +125,14 @@ func settings(tool Tool, index string) toolSettings {
 		return toolSettings{set: []Variable{{Name: "POETRY_PYPI_MIRROR_URL", Value: index}}}
 	}
 	return toolSettings{}
+}
+
+// cache points a tool at a folder of its own among the caches, if there are any.
+func (at Endpoint) cache(variable, folder string) []Variable {
+	if at.Caches == "" {
+		return nil
+	}
+	return []Variable{{Name: variable, Value: filepath.Join(at.Caches, folder)}}
 }
 
 func unsetAll(names []string) []Variable {

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,14 @@ func TestEnviron(t *testing.T) {
 				"UV_NO_INDEX=1", "UV_INDEX_CORP_USERNAME=u",
 			},
 			want: []string{"UV_CACHE_DIR=/cache", "UV_INDEX_CORP_USERNAME=u", "UV_DEFAULT_INDEX=" + index, "UV_INDEX_URL=" + index},
+		},
+		{
+			name: "caches of their own", tools: []proxy.Tool{proxy.Pip, proxy.UV}, at: proxy.Endpoint{Index: index, Caches: "/home/x/c"},
+			environ: []string{"UV_CACHE_DIR=/cache", "PIP_CACHE_DIR=/cache", "PIP_cache_dir=/cache", "PIP_NO_CACHE_DIR=1"},
+			want: []string{
+				"PIP_NO_CACHE_DIR=1", "PIP_INDEX_URL=" + index, "PIP_CONFIG_FILE=" + os.DevNull, "PIP_CACHE_DIR=" + filepath.Join("/home/x/c", "pip"),
+				"UV_DEFAULT_INDEX=" + index, "UV_INDEX_URL=" + index, "UV_CACHE_DIR=" + filepath.Join("/home/x/c", "uv"),
+			},
 		},
 		{
 			name: "pdm, pipenv, poetry", tools: []proxy.Tool{proxy.PDM, proxy.Pipenv, proxy.Poetry}, at: proxy.Endpoint{Index: index},
