@@ -15,6 +15,7 @@ const (
 	lingerBytes = 1 << 30           // as much as the largest upload
 	lingerTime  = 120 * time.Second // from the answer on
 	lingerIdle  = 5 * time.Second   // without a byte from the client
+	lingerChunk = 8 << 10           // read at a time: thousands may be lingered for at once
 	writeTime   = 10 * time.Second  // for the answer itself
 )
 
@@ -98,7 +99,7 @@ func linger(conn net.Conn, rest *bufio.Reader) {
 		return
 	}
 	end := time.Now().Add(lingerTime) //nolint:forbidigo // deadlines of connections are in real time
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, lingerChunk)
 	for read := 0; read < lingerBytes; {
 		now := time.Now() //nolint:forbidigo // deadlines of connections are in real time
 		if now.After(end) {
