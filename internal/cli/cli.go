@@ -6,8 +6,8 @@
 // [Main], and says what happened, to what, and what to do next. Secrets come from a file, an
 // environment variable or the terminal, never from an argument. Exit codes: 0 success, 1 anything
 // that has no code of its own, 2 wrong usage, 3 verification refused something, 4 the metadata is
-// unusable (expired, rolled back), 5 the repository cannot be reached; commands that run another
-// program answer with that program's own code.
+// unusable (expired, rolled back), 5 the repository cannot be reached, 130 interrupted; commands that
+// run another program answer with that program's own code.
 //
 // The world enters through [Env] only: no command reads os.Args, os.Stdout, the environment or the
 // clock by itself, so a whole session runs inside one test. An Env is not safe for concurrent use
@@ -55,6 +55,7 @@ const (
 	exitRefused     = 3
 	exitUnusable    = 4
 	exitUnreachable = 5
+	exitInterrupted = 130 // as shells have it
 )
 
 // exitError is an error with an exit code. A nil err is a code without a message, for a command
@@ -99,6 +100,10 @@ func Main(ctx context.Context, args []string, env *Env) int {
 	if coded.err == nil {
 		return coded.code
 	}
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
+		message(env, "interrupted")
+		return exitInterrupted
+	}
 	message(env, "%s", err.Error())
 	if coded.code == exitUsage {
 		_, _ = fmt.Fprintf(env.Stderr, "see: %s --help\n", cmd.CommandPath())
@@ -119,11 +124,13 @@ func newRoot(env *Env) *cobra.Command {
 		Long: "Bailiwick is a Python package index whose files are signed along a chain that starts at a root key\n" +
 			"your users pin, and the tool that lets an unmodified pip or uv install only what that chain vouches for.",
 		Args:              noArgs,
+		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(versionLine())
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
@@ -169,10 +176,14 @@ func newVersion(env *Env) *cobra.Command {
 		Short: "print the version of this program",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, _ = fmt.Fprintf(env.Stdout, "bailiwick %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			_, err := fmt.Fprint(env.Stdout, versionLine())
+			return err
 		},
 	}
+}
+
+func versionLine() string {
+	return fmt.Sprintf("bailiwick %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is the module version this program was built from, or the revision it was built at.
