@@ -12,7 +12,7 @@ import (
 func (p *Page) HTML() []byte {
 	var b bytes.Buffer
 	b.Grow(256 + 512*len(p.Files))
-	writeHTMLHead(&b, "Links for "+p.Name)
+	writeHTMLHead(&b, "Links for "+p.Name, p.statusTags())
 	b.WriteString("<h1>Links for " + html.EscapeString(p.Name) + "</h1>\n")
 	for _, f := range p.sortedFiles() {
 		writeAnchor(&b, f)
@@ -23,9 +23,21 @@ func (p *Page) HTML() []byte {
 
 const htmlFoot = "</body>\n</html>\n"
 
-func writeHTMLHead(b *bytes.Buffer, title string) {
+// statusTags are the meta tags of PEP 792.
+func (p *Page) statusTags() string {
+	if p.Status == "" {
+		return ""
+	}
+	tags := "<meta name=\"pypi:project-status\" content=\"" + html.EscapeString(p.Status) + "\">\n"
+	if p.StatusReason != "" {
+		tags += "<meta name=\"pypi:project-status-reason\" content=\"" + html.EscapeString(p.StatusReason) + "\">\n"
+	}
+	return tags
+}
+
+func writeHTMLHead(b *bytes.Buffer, title, tags string) {
 	b.WriteString("<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n" +
-		"<meta name=\"pypi:repository-version\" content=\"" + APIVersion + "\">\n<title>")
+		"<meta name=\"pypi:repository-version\" content=\"" + APIVersion + "\">\n" + tags + "<title>")
 	b.WriteString(html.EscapeString(title))
 	b.WriteString("</title>\n</head>\n<body>\n")
 }

@@ -11,10 +11,17 @@ type jsonMeta struct {
 }
 
 type jsonPage struct {
-	Meta     jsonMeta   `json:"meta"`
-	Name     string     `json:"name"`
-	Versions []string   `json:"versions"`
-	Files    []jsonFile `json:"files"`
+	Meta     jsonMeta    `json:"meta"`
+	Name     string      `json:"name"`
+	Versions []string    `json:"versions"`
+	Files    []jsonFile  `json:"files"`
+	Status   *jsonStatus `json:"project-status,omitempty"`
+}
+
+// jsonStatus stands beside "meta", where the text of PEP 792 puts it; its example has it inside.
+type jsonStatus struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
 }
 
 type jsonFile struct {
@@ -69,6 +76,9 @@ func (p *Page) JSON() []byte {
 		Name:     p.Name,
 		Versions: p.AllVersions(),
 		Files:    make([]jsonFile, 0, len(p.Files)),
+	}
+	if p.Status != "" {
+		page.Status = &jsonStatus{p.Status, p.StatusReason}
 	}
 	for _, f := range p.sortedFiles() {
 		out := jsonFile{

@@ -23,7 +23,7 @@ func WriteProjects(w io.Writer, t Type, names iter.Seq[string]) error {
 	if t == JSON {
 		b.WriteString(`{"meta":{"api-version":"` + APIVersion + `"},"projects":[`)
 	} else {
-		writeHTMLHead(&b, "Simple index")
+		writeHTMLHead(&b, "Simple index", "")
 	}
 	first := true
 	for name := range names {

@@ -69,6 +69,9 @@ type Page struct {
 	// Files in any order; pages list them by version, then name.
 	Files []File
 
+	// Status of the project as a whole (PEP 792), "" for an active one, and the reason, which may be "".
+	Status, StatusReason string
+
 	// Versions are all versions that have files or had some. Nil means those of
 	// Files.
 	Versions []string
