@@ -41,7 +41,8 @@ func Describe(base, next *tuf.Targets) []Line {
 		out = append(out, Line{'=', fmt.Sprintf("%d files unchanged", unchanged)})
 	}
 	out = append(out, describeDelegations(base, next)...)
-	return append(out, describeRecovery(base, next)...)
+	out = append(out, describeRecovery(base, next)...)
+	return append(out, describeStatus(base, next)...)
 }
 
 func digest(t tuf.Target) string {

@@ -43,6 +43,9 @@ func (j *judge) files() error {
 	if n := len(j.out.Added); n > 0 && (j.r.Kind == Rekey || j.r.Kind == Claim && j.s.Base != nil) {
 		return refuse(Altered, j.role, "a %s adds no files, and this one adds %d, %s first; release them afterwards", j.r.Kind, n, fileName(j.out.Added[0].Path))
 	}
+	if err := j.noFilesWhenArchived(); err != nil {
+		return err
+	}
 	return j.sdists()
 }
 

@@ -25,6 +25,7 @@ type judge struct {
 	drafts map[tuf.RoleName]*tuf.Targets // what the payloads say
 	next   listing                       // what a client will find
 	subs   map[tuf.RoleName]tuf.Delegation
+	mark   policy.Status // of the project, afterwards
 	out    *Verdict
 }
 
@@ -46,7 +47,7 @@ func Judge(r *Request, s *Standing, staged []tuf.Target, now time.Time) (*Verdic
 		j.staged[t.Path] = append(j.staged[t.Path], t)
 	}
 	for _, step := range []func() error{
-		r.check, j.request, j.bases, j.contents, j.authority, j.delegations, j.files, j.signatures,
+		r.check, j.request, j.bases, j.contents, j.authority, j.status, j.delegations, j.files, j.signatures,
 	} {
 		if err := step(); err != nil {
 			return nil, err

@@ -25,6 +25,7 @@ const (
 	Outside      Reason = "outside"       // a path, pattern or role outside the project
 	NotStaged    Reason = "not-staged"    // a file that nobody uploaded, or with other content
 	Altered      Reason = "altered"       // what is said of a published file was changed
+	Archived     Reason = "archived"      // files for a project that its maintainers have archived
 	Dates        Reason = "dates"         // the expiry of a role is out of range
 )
 

@@ -67,21 +67,21 @@ func (c *Custom) check() error {
 		return fmt.Errorf("%w: vouched-by is %.40q, the one known value is %q", ErrCustom, c.VouchedBy, VouchedByIndex)
 	}
 	if c.Yanked != nil {
-		return checkReason(*c.Yanked)
+		return checkReason("the yank", *c.Yanked)
 	}
 	return nil
 }
 
-func checkReason(reason string) error {
+func checkReason(what, reason string) error {
 	if len(reason) > MaxYankReason {
-		return fmt.Errorf("%w: reason for the yank has %d bytes, at most %d", ErrCustom, len(reason), MaxYankReason)
+		return fmt.Errorf("%w: reason for %s has %d bytes, at most %d", ErrCustom, what, len(reason), MaxYankReason)
 	}
 	if !utf8.ValidString(reason) {
-		return fmt.Errorf("%w: reason for the yank is not UTF-8", ErrCustom)
+		return fmt.Errorf("%w: reason for %s is not UTF-8", ErrCustom, what)
 	}
 	for _, c := range reason {
 		if c < ' ' || c == 0x7f {
-			return fmt.Errorf("%w: reason for the yank holds control character %U; write it in one line", ErrCustom, c)
+			return fmt.Errorf("%w: reason for %s holds control character %U; write it in one line", ErrCustom, what, c)
 		}
 	}
 	return nil
