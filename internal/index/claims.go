@@ -135,7 +135,7 @@ func requestError(what string, err error) error {
 	switch refused.Reason {
 	case ceremony.Stale:
 		kind = Conflict
-	case ceremony.Claimed, ceremony.NotClaimed, ceremony.ForeignKey:
+	case ceremony.Claimed, ceremony.NotClaimed, ceremony.ForeignKey, ceremony.Archived:
 		kind = Forbidden
 	}
 	r := refuse(kind, "%s", refused.Message)

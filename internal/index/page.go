@@ -70,8 +70,15 @@ func (x *Index) Project(ctx context.Context, p pypi.Project) (simple.Page, strin
 	case err != nil:
 		return simple.Page{}, "", err
 	}
-	page := simple.Page{Name: p.String(), Files: make([]simple.File, 0, len(found))}
+	status, err := x.publisher.Current().Status(ctx, p)
+	if err != nil {
+		return simple.Page{}, "", fmt.Errorf("reading the status of %s: %w", p, err)
+	}
+	page := simple.Page{Name: p.String(), Status: status.Word, StatusReason: status.Reason, Files: make([]simple.File, 0, len(found))}
 	h := sha256.New()
+	if page.Status != "" {
+		fmt.Fprintf(h, "%q %q\n", page.Status, page.StatusReason)
+	}
 	for _, f := range found {
 		file, err := policy.File(f.Target)
 		if err != nil {

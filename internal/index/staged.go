@@ -37,6 +37,12 @@ func (x *Index) stage(ctx context.Context, receipt Receipt, f publish.File) (Rec
 	if x.records == nil {
 		return Receipt{}, noRecords()
 	}
+	switch status, err := x.publisher.Current().Status(ctx, f.Project); {
+	case err != nil:
+		return Receipt{}, fmt.Errorf("looking up the status of %s: %w", f.Project, err)
+	case status.IsArchived():
+		return Receipt{}, refuse(Forbidden, "%s is archived, and takes no more files; its maintainers run bailiwick unarchive %s first", f.Project, f.Project)
+	}
 	switch used, err := x.publisher.File(ctx, f.Filename); {
 	case err == nil:
 		return Receipt{}, refuse(Exists, "File already exists: %s was used on %s; a file name can not be used twice, not even after deletion",

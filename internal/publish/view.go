@@ -92,3 +92,31 @@ func (v *View) Project(ctx context.Context, p pypi.Project) ([]*trust.Found, int
 	}
 	return found, pinned.Version, nil
 }
+
+// Status returns what the maintainers of a project say of it as a whole: the zero value for one without
+// a role, and for one whose role says nothing or what this program does not know.
+func (v *View) Status(ctx context.Context, p pypi.Project) (policy.Status, error) {
+	role, load := policy.ProjectRole(p), v.loader(ctx)
+	for _, bin := range [][]tuf.RoleName{{policy.RoleClaimed, v.layout.ClaimedBin(p)}, {policy.RoleUnclaimed, v.layout.UnclaimedBin(p)}} {
+		t, err := ceremony.Role(v.set, load, bin...)
+		if err != nil {
+			return policy.Status{}, fmt.Errorf("reading the delegations of %s: %w", bin[1], err)
+		}
+		ds := t.Delegations()
+		if ds == nil {
+			continue
+		}
+		if _, ok := ds.Find(role); !ok {
+			continue
+		}
+		if t, err = ceremony.Role(v.set, load, append(bin, role)...); err != nil {
+			return policy.Status{}, fmt.Errorf("reading the role of %s: %w", p, err)
+		}
+		s, err := policy.StatusOf(t)
+		if errors.Is(err, policy.ErrCustom) {
+			return policy.Status{}, nil
+		}
+		return s, err
+	}
+	return policy.Status{}, nil
+}
