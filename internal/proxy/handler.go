@@ -190,7 +190,7 @@ func (h *handler) project(w http.ResponseWriter, r *http.Request) {
 
 // page turns a listing into an index page. Addresses are relative to the page's own.
 func page(l *verify.Listing) *simple.Page {
-	p := &simple.Page{Name: l.Project.String()}
+	p := &simple.Page{Name: l.Project.String(), Status: l.Status.Word, StatusReason: l.Status.Reason}
 	for _, f := range l.Files {
 		entry := f.Entry
 		entry.URL = "../../files/" + p.Name + "/" + tag(entry.SHA256) + "/" + escape(entry.Filename)

@@ -28,6 +28,9 @@ type Explanation struct {
 	Assurance string `json:"assurance,omitempty"`
 	// Since is since when the maintainers sign the project, as the delegation says; left out if it does not.
 	Since time.Time `json:"since,omitzero"`
+	// Status is "archived" if the maintainers say that the project gets no more releases, with their reason.
+	Status       string `json:"status,omitempty"`
+	StatusReason string `json:"status_reason,omitempty"`
 	// Required is the rule of the configuration that counts for the project; null if none does.
 	Required *Rule `json:"required"`
 	// Remembered is what earlier sessions saw of the project; null if nothing better than unclaimed.
@@ -187,6 +190,9 @@ func (e *Engine) explain(ctx context.Context, s *session, project pypi.Project, 
 	explained := explainFile(&file)
 	x.Asked, x.Problem = &explained, file.Problem
 	x.Assurance = file.Assurance.String()
+	if status, err := projectStatus(ctx, s, project, search.Found); err == nil {
+		x.Status, x.StatusReason = status.Word, status.Reason
+	}
 	e.explainStanding(ctx, s, project, x)
 	x.Meaning = meaning(search.Found, x.Since)
 	if x.Problem == nil {

@@ -43,6 +43,9 @@ type Listing struct {
 	// is told why it is refused.
 	Problem *Error
 
+	// Status is what its maintainers say of the project as a whole.
+	Status policy.Status
+
 	since    time.Time // since when the project is claimed; zero: not known
 	accepted *Error    // what the user's override let pass
 }
@@ -58,7 +61,7 @@ func (l *Listing) File(name string) (*File, bool) {
 
 // refusedFor is the same listing with every file refused for err.
 func (l *Listing) refusedFor(err *Error) *Listing {
-	refused := &Listing{Project: l.Project, Files: slices.Clone(l.Files), Problem: err, since: l.since}
+	refused := &Listing{Project: l.Project, Files: slices.Clone(l.Files), Problem: err, Status: l.Status, since: l.since}
 	for i := range refused.Files {
 		refused.Files[i].Problem = err
 	}
@@ -130,6 +133,9 @@ func (e *Engine) load(ctx context.Context, s *session, project pypi.Project, cal
 		call.listing, err = e.build(project, found)
 	}
 	if err == nil {
+		call.listing.Status, err = projectStatus(ctx, s, project, found[0])
+	}
+	if err == nil {
 		err = e.judge(ctx, s, call.listing)
 	}
 	call.err = e.brokenRole(ctx, s, project, project.String(), err)
@@ -171,6 +177,28 @@ func (e *Engine) build(project pypi.Project, found []*trust.Found) (*Listing, er
 		return nil, trust.ErrNotFound
 	}
 	return listing, nil
+}
+
+// projectStatus reads what the project's role says of the project, if that role is on the way to a file of it.
+// A word that this program does not know is none.
+func projectStatus(ctx context.Context, s *session, project pypi.Project, f *trust.Found) (policy.Status, error) {
+	var way []tuf.RoleName
+	for _, link := range f.Chain[1:] {
+		way = append(way, link.Role)
+		if link.Role != policy.ProjectRole(project) {
+			continue
+		}
+		t, err := s.view.Role(ctx, way...)
+		if err != nil {
+			return policy.Status{}, err
+		}
+		status, err := policy.StatusOf(t)
+		if err != nil {
+			return policy.Status{}, nil //nolint:nilerr // see above
+		}
+		return status, nil
+	}
+	return policy.Status{}, nil
 }
 
 func (e *Engine) file(project pypi.Project, f *trust.Found) File {
