@@ -22,6 +22,8 @@ func commands(env *Env) []*cobra.Command {
 		newYank(env),
 		newUnyank(env),
 		newDelete(env),
+		newArchive(env),
+		newUnarchive(env),
 		newInit(env),
 		newServe(env),
 		newToken(env),

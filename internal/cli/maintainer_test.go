@@ -60,7 +60,7 @@ func TestGuideIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"claim", "publish", "sign", "team", "revoke", "yank", "unyank", "delete"} {
+	for _, command := range []string{"claim", "publish", "sign", "team", "revoke", "yank", "unyank", "delete", "archive", "unarchive"} {
 		var out bytes.Buffer
 		env := &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }, Now: time.Now}
 		if code := cli.Main(t.Context(), []string{command, "--help"}, env); code != 0 {

@@ -207,6 +207,9 @@ func (in *installer) printExplanation(p *pinned, x *verify.Explanation) {
 // printKnown tells what is known of the project besides its chain.
 func (in *installer) printKnown(x *verify.Explanation) {
 	out := in.env.Stdout
+	if x.Status != "" {
+		fmt.Fprintf(out, "  %-42s %s%s\n", "status", x.Status, dashed(shown(x.StatusReason)))
+	}
 	if r := x.Required; r != nil {
 		fmt.Fprintf(out, "  %-42s at least %s, by %s (%q)\n", "required", r.Assurance, r.Origin, r.Pattern)
 	}
