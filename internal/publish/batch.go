@@ -384,11 +384,15 @@ func (b *batch) issue(role tuf.RoleName, a tuf.Authority) repo.Issue {
 	}
 }
 
+// signDraft signs with the one key that the role needs. The signature is not checked here: before
+// anything is committed, verify checks every file of the batch as clients do.
 func signDraft(ctx context.Context, d *repo.Draft, by key.Signer) (Metadata, error) {
-	signed, err := repo.Sign(ctx, d, by)
+	signature, err := d.Sign(ctx, by)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
 	}
+	message := d.Message()
+	signed := tuf.AppendEnvelope(make([]byte, 0, len(message)+512), message, []tuf.Signature{signature})
 	return Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: signed}, nil
 }
 
