@@ -186,8 +186,8 @@ func (e *Error) advice() (meaning, next string) {
 			return "Which projects their maintainers signed until now can not be known, so nothing is installed.",
 				"restore that file, or remove it to begin to remember anew; for one project: " + overrideFor("PROJECT")
 		case CodeState:
-			return "The local trust state could not be used, so nothing could be verified.",
-				"see to that folder; to remove it is to start again from the pinned root, which forgets what was seen since"
+			return "This machine's own folder for what was verified could not be used; nothing is wrong with the index.",
+				"free some space there, or mend its owner and mode; remove it only if it is damaged, for it remembers what you have seen"
 		case string(trust.Expired):
 			if e.maintained() {
 				return "Expired is not attacked: its maintainers have not signed for a long time, or this machine's clock is wrong. " + e.onlyTheirs(),
