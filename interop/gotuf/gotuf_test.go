@@ -25,6 +25,7 @@ import (
 
 type site struct {
 	url, root, token string
+	bin, dir         string
 }
 
 // serve builds the binary, creates a repository and runs the index on it.
@@ -67,7 +68,7 @@ func serve(t *testing.T) site {
 	for lines.Scan() {
 		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 			go func() { _, _ = io.Copy(io.Discard, stdout) }()
-			return site{url: url, root: made.Root, token: made.Token}
+			return site{url: url, root: made.Root, token: made.Token, bin: bin, dir: dir}
 		}
 	}
 	t.Fatal("the server ended before it was ready")
@@ -114,6 +115,12 @@ func TestStockClientDownloadsAWheel(t *testing.T) {
 	s := serve(t)
 	filename, data := s.upload(t, "interop", "1.0")
 
+	s.downloads(t, "interop", filename, data)
+}
+
+// downloads wants go-tuf to find and fetch a file of a project, and nothing that nobody uploaded.
+func (s site) downloads(t *testing.T, project, filename string, data []byte) {
+	t.Helper()
 	resp, err := http.Get(s.url + "/metadata/1.root.json")
 	if err != nil {
 		t.Fatal(err)
@@ -139,8 +146,8 @@ func TestStockClientDownloadsAWheel(t *testing.T) {
 	if err := up.Refresh(); err != nil {
 		t.Fatalf("refresh: %v", err)
 	}
-	bin := sha256.Sum256([]byte("interop"))
-	path := fmt.Sprintf("%x/interop/%s", bin[:1], filename)
+	bin := sha256.Sum256([]byte(project))
+	path := fmt.Sprintf("%x/%s/%s", bin[:1], project, filename)
 	info, err := up.GetTargetInfo(path)
 	if err != nil {
 		t.Fatalf("finding %s: %v", path, err)
@@ -158,4 +165,28 @@ func TestStockClientDownloadsAWheel(t *testing.T) {
 	if time.Until(up.GetTrustedMetadataSet().Timestamp.Signed.Expires) > 25*time.Hour {
 		t.Error("the timestamp lives longer than a day")
 	}
+}
+
+// TestStockClientDownloadsFromAClaimedProject: what maintainers signed is found along the same way.
+func TestStockClientDownloadsFromAClaimedProject(t *testing.T) {
+	s := serve(t)
+	made := distmake.Wheel("signed-lib", "2.0", distmake.Options{})
+	wheel := filepath.Join(s.dir, made.Name)
+	if err := os.WriteFile(wheel, made.Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := append(os.Environ(), "HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir+"/config", "XDG_STATE_HOME="+s.dir+"/state", "XDG_CACHE_HOME="+s.dir+"/cache",
+		"BAILIWICK_TOKEN="+s.token, "BAILIWICK_PASSPHRASE_FILE="+filepath.Join(s.dir, "passphrase"))
+	for _, args := range [][]string{
+		{"trust", "add", s.url, "--root", "sha256:" + s.root},
+		{"keys", "new", "--out", "alice.key"},
+		{"publish", wheel, "--key", "file:alice.key", "--yes"},
+	} {
+		cmd := exec.CommandContext(t.Context(), s.bin, args...)
+		cmd.Dir, cmd.Env = s.dir, env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("bailiwick %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	s.downloads(t, "signed-lib", made.Name, made.Data)
 }
