@@ -31,7 +31,7 @@ func newRun(env *Env) *cobra.Command {
 		Use:   "run [" + verify.Override + " PROJECT]… -- COMMAND [ARGS…]",
 		Short: "run a command whose installers get only what verifies",
 		Long: "Runs COMMAND with pip, uv, pdm, pipenv and poetry pointed at a verified index on this machine, and with\n" +
-			"every other way to the network refused for the duration.\n\n" +
+			"other addresses refused to every program that obeys the proxy variables.\n\n" +
 			"A project that was signed by its maintainers when it was installed from before is refused if it is not any\n" +
 			"more. Who knows the reason can say so, for one project and one run:\n\n" +
 			"  " + verify.Override + " PROJECT\n\n" +
