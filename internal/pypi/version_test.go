@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"deps.dev/util/semver"
 	"pgregory.net/rapid"
 
 	"example.com/bailiwick/internal/pypi"
@@ -83,22 +82,6 @@ func versions() *rapid.Generator[string] {
 	pattern := `(v)?([0-9]!)?(0|1|2|10|20240101)(\.(0|0|1|12)){0,4}([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?[0-3]?)?` +
 		`(-[0-3]|[-_.]?(post|rev|r)[-_.]?[0-3]?)?([-_.]?dev[-_.]?[0-3]?)?(\+[a-c0-3]{1,3}([-_.][a-c0-3]{1,3}){0,2})?`
 	return rapid.StringMatching(pattern)
-}
-
-// TestCompareAgreesWithSemver compares with an implementation of another origin.
-func TestCompareAgreesWithSemver(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := versions().Draw(t, "a"), versions().Draw(t, "b")
-		if _, err := semver.PyPI.Parse(a); err != nil {
-			t.Skip(a, err)
-		}
-		if _, err := semver.PyPI.Parse(b); err != nil {
-			t.Skip(b, err)
-		}
-		if got, want := mustVersion(t, a).Compare(mustVersion(t, b)), semver.PyPI.Compare(a, b); got != want {
-			t.Errorf("Compare(%s, %s) = %d, semver says %d", a, b, got, want)
-		}
-	})
 }
 
 func mustVersion(t interface{ Fatalf(string, ...any) }, s string) pypi.Version {
