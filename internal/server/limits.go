@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"errors"
 	"io"
 	"net"
@@ -13,7 +14,7 @@ import (
 // Limits bounds what clients may take from the server. Zero fields take the value of
 // [DefaultLimits].
 type Limits struct {
-	Connections int // open at once; further ones wait in the kernel's queue
+	Connections int // open at once; a further one takes the place of one that is silent, or waits
 	Uploads     int // in progress at once; further ones are answered 503
 
 	HeaderBytes int   // of a request's line and headers
@@ -72,35 +73,81 @@ func (l *Limits) allowed(size int64) time.Duration {
 }
 
 // limitListener holds back new connections while too many are open. Unlike a limit on requests, it
-// also bounds the memory of connections that send nothing.
+// also bounds the memory of connections that send nothing. Those make room for new ones, the longest
+// silent first: whoever opens thousands and leaves them open does not keep anybody else out.
 type limitListener struct {
 	net.Listener
 	slots chan struct{}
 	done  chan struct{}
 	once  sync.Once
+
+	mu     sync.Mutex
+	silent list.List                  // of net.Conn, the longest silent first
+	places map[net.Conn]*list.Element // theirs
 }
 
 func newLimitListener(l net.Listener, n int) *limitListener {
-	return &limitListener{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
+	return &limitListener{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{}), places: make(map[net.Conn]*list.Element)}
 }
 
-// Accept waits for a slot, then for a connection.
+// Accept waits for a connection, then makes room for it or waits for a slot.
 func (l *limitListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
 	conn, err := l.Listener.Accept()
 	if err != nil {
-		<-l.slots
 		return nil, err
+	}
+	for taken := false; !taken; {
+		select {
+		case l.slots <- struct{}{}:
+			taken = true
+			continue
+		default:
+		}
+		if l.closeSilent() {
+			continue
+		}
+		select {
+		case l.slots <- struct{}{}:
+			taken = true
+		case <-l.done:
+			_ = conn.Close() // nobody has been told anything on it
+			return nil, net.ErrClosed
+		}
 	}
 	release := sync.OnceFunc(func() { <-l.slots })
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		return &slotTCP{TCPConn: tcp, release: release}, nil
 	}
 	return &slotConn{Conn: conn, release: release}, nil
+}
+
+// closeSilent closes the connection that has been silent for longest, and reports whether there was
+// one. Its slot is free then.
+func (l *limitListener) closeSilent() bool {
+	l.mu.Lock()
+	first := l.silent.Front()
+	if first == nil {
+		l.mu.Unlock()
+		return false
+	}
+	conn := l.silent.Remove(first).(net.Conn) //nolint:forcetypeassert // nothing else is put in
+	delete(l.places, conn)
+	l.mu.Unlock()
+	_ = conn.Close() // its client finds out when it next sends something
+	return true
+}
+
+// observe is told by net/http what each connection does.
+func (l *limitListener) observe(conn net.Conn, state http.ConnState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := l.places[conn]; at != nil {
+		l.silent.Remove(at)
+		delete(l.places, conn)
+	}
+	if state == http.StateNew || state == http.StateIdle {
+		l.places[conn] = l.silent.PushBack(conn)
+	}
 }
 
 // Close ends Accept, also one that waits for a slot.

@@ -130,8 +130,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // for Limits.ShutdownTime and returns; it closes l. Without a failure of its own it returns nil.
 // Call it once. The publisher has to run until Serve has returned, or uploads in progress fail.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	limited := newLimitListener(l, s.limits.Connections)
 	h := &http.Server{
 		Handler:           s,
+		ConnState:         limited.observe,
 		ReadHeaderTimeout: s.limits.HeaderTime,
 		ReadTimeout:       s.limits.RequestTime, // handlers that read or write more move these two
 		WriteTimeout:      s.limits.RequestTime,
@@ -140,7 +142,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what clients did to their connections
 	}
 	done := make(chan error, 1)
-	go func() { done <- h.Serve(newLimitListener(l, s.limits.Connections)) }()
+	go func() { done <- h.Serve(limited) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serving HTTP on %s: %w", l.Addr(), err)

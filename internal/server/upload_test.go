@@ -417,13 +417,46 @@ func TestQueueFull(t *testing.T) {
 	s.send(t, uploadParts(flask("2"), "flask", "2")).wantRefusal(t, http.StatusServiceUnavailable, "try again").wantHeader(t, "Retry-After", "2")
 }
 
-func TestConnectionLimit(t *testing.T) {
+// TestSilentConnectionsMakeRoom opens as many connections as there may be, and says nothing on them.
+func TestSilentConnectionsMakeRoom(t *testing.T) {
 	s := newSite(t, options{limits: server.Limits{Connections: 2}})
-	first, _ := s.raw(t, "")
-	second, _ := s.raw(t, "")
-	_, r := s.raw(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-	_ = second
+	_, first := s.raw(t, "")
+	_, second := s.raw(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if line := statusLine(t, second); line != "HTTP/1.1 200 OK" {
+		t.Fatalf("the second connection is answered %q", line)
+	}
+	_, third := s.raw(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if line := statusLine(t, third); line != "HTTP/1.1 200 OK" {
+		t.Errorf("beside silent connections the answer is %q", line)
+	}
+	if _, err := first.ReadByte(); err == nil {
+		t.Error("the connection that was silent for longest is still open")
+	}
+}
+
+// TestConnectionLimit keeps every place busy: whoever is being served is not cut off for others.
+func TestConnectionLimit(t *testing.T) {
+	s := newSite(t, options{queue: 2, idle: true, limits: server.Limits{Connections: 2}})
+	contentType, body := encode(uploadParts(flask("1"), "flask", "1"))
+	first, _ := s.raw(t, s.head(contentType, len(body))+string(body))
+	contentType, body = encode(uploadParts(flask("2"), "flask", "2"))
+	second, _ := s.raw(t, s.head(contentType, len(body))+string(body))
+	eventually(t, "both uploads wait", func() bool { return s.publisher.Status().Waiting == 2 })
+	third, r := s.raw(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := third.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := r.Peek(1); err == nil {
+		t.Errorf("beyond the limit a request is answered: %q", line)
+	}
+	if n := s.publisher.Status().Waiting; n != 2 {
+		t.Errorf("%d uploads wait, and 2 were under way", n)
+	}
+	if err := third.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	first.Close()
+	second.Close()
 	if line := statusLine(t, r); line != "HTTP/1.1 200 OK" {
 		t.Errorf("after a place was free the answer is %q", line)
 	}
