@@ -30,6 +30,7 @@ const (
 type Actor struct {
 	id       string
 	projects []pypi.Project // nil: every project
+	operator bool           // may do what operators do, and nothing else
 }
 
 // TokenID returns the public name of the actor's token; empty for the zero Actor, which may
@@ -38,7 +39,7 @@ func (a Actor) TokenID() string { return a.id }
 
 // May reports whether the actor may change a project.
 func (a Actor) May(p pypi.Project) bool {
-	return a.id != "" && (a.projects == nil || slices.Contains(a.projects, p))
+	return a.id != "" && !a.operator && (a.projects == nil || slices.Contains(a.projects, p))
 }
 
 // NewToken makes a token and its secret, which is shown once and stored nowhere. The randomness
