@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -65,6 +66,29 @@ func listenControl(ctx context.Context, data string) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("making the control socket in %s: %w", data, err), l.Close(), os.Remove(fresh))
 	}
 	return &controlListener{Listener: l, path: path}, nil
+}
+
+// serveControl answers operators on the control socket until ctx ends; the function that it returns waits for
+// the end. An index that can not have the socket runs all the same: clients come first.
+func (s *openedServer) serveControl(ctx context.Context) (wait func()) {
+	l, err := listenControl(ctx, s.data)
+	if err != nil {
+		s.warn(ctx, err)
+		return func() {}
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.server.ServeControl(ctx, l) }()
+	return func() {
+		if err := <-done; err != nil {
+			s.warn(ctx, err)
+		}
+	}
+}
+
+func (s *openedServer) warn(ctx context.Context, err error) {
+	if s.log != nil {
+		s.log.WarnContext(ctx, "there is no control socket: operators can reach this server with --index and an operator token only", slog.Any("error", err))
+	}
 }
 
 // controlListener takes the socket's name away when it closes, once.

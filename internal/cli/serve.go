@@ -112,11 +112,13 @@ type serverSpec struct {
 
 // openedServer is an index over a data folder, which it keeps locked. Close it after serve.
 type openedServer struct {
+	data      string
 	now       func() time.Time
 	ledger    *ledger.SQLite
 	publisher *publish.Publisher
 	index     *index.Index
 	server    *server.Server
+	log       *slog.Logger   // nil: discard
 	closers   []func() error // in the order of opening
 }
 
@@ -126,7 +128,7 @@ func openServer(ctx context.Context, spec serverSpec) (_ *openedServer, err erro
 	if err := requireRepository(ctx, spec.data); err != nil {
 		return nil, err
 	}
-	s := &openedServer{now: spec.now}
+	s := &openedServer{data: spec.data, now: spec.now, log: spec.log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -204,8 +206,11 @@ func (s *openedServer) serve(ctx context.Context, l net.Listener, ready func()) 
 		published <- err
 	}()
 	s.settle(httpCtx)
+	control := s.serveControl(httpCtx)
 	ready()
 	httpErr := s.server.Serve(httpCtx, l)
+	stopHTTP()
+	control()
 	stopPublisher()
 	if err := <-published; err != nil {
 		return fmt.Errorf("publishing: %w", err)
