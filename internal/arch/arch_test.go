@@ -50,9 +50,13 @@ var storeys = map[string]int{
 	"internal/proxy":   4,
 
 	"internal/keys/pkcs11": 4,
+	"internal/keys/agent":  4,
+	"internal/keys/prompt": 4,
 
 	"internal/cli":        5,
+	"internal/signtool":   5,
 	"cmd/bailiwick":       6,
+	"cmd/bailiwick-sign":  6,
 	"cmd/tuf-conformance": 6,
 }
 
@@ -69,6 +73,7 @@ var sideways = map[string][]string{
 	"internal/ledger":        {"internal/durable"},
 	"internal/files":         {"internal/durable"},
 	"internal/keys":          {"internal/durable", "internal/keys/pkcs11"},
+	"internal/keys/agent":    {"internal/keys"},
 	"internal/server":        {"internal/durable", "internal/problem"},
 	"internal/proxy":         {"internal/durable", "internal/problem"},
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/bailiwick/internal/keys"
+	"example.com/bailiwick/internal/keys/agent"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -49,7 +50,8 @@ func newKeyOpener(env *Env, passphraseFile string) *keys.Opener {
 			}
 			return askSecret(ctx, in, prompt+": ")
 		},
-		Getenv: env.Getenv,
+		Getenv:  env.Getenv,
+		Sources: []keys.Source{agent.New(agent.Config{Getenv: env.Getenv})},
 		Skipped: func(k keys.Info) {
 			message(env, "%s is left out: %v", k.URI, k.Problem)
 		},

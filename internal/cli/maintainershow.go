@@ -1,15 +1,14 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/keys"
+	"example.com/bailiwick/internal/keys/prompt"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
@@ -148,34 +147,9 @@ func signerNames(signers []*keys.Signer) string {
 	return strings.Join(names, " and ")
 }
 
-// askYes asks at the terminal itself, as askSecret does. Anything but y or yes is no.
+// askYes asks at the terminal. Anything but y or yes is no.
 func askYes(ctx context.Context, in *os.File, question string) (bool, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		tty = in
-	} else {
-		defer func() { _ = tty.Close() }()
-	}
-	if _, err := fmt.Fprint(tty, question); err != nil {
-		return false, fmt.Errorf("asking at the terminal: %w", err)
-	}
-	type answer struct {
-		line string
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() { // ends with the process at the latest: a read of a terminal can not be called off
-		line, err := bufio.NewReader(io.LimitReader(tty, 1024)).ReadString('\n')
-		got <- answer{line, err}
-	}()
-	select {
-	case a := <-got:
-		line := strings.ToLower(strings.TrimSpace(a.line))
-		return a.err == nil && (line == "y" || line == "yes"), nil
-	case <-ctx.Done():
-		_, _ = fmt.Fprint(tty, "\r\n")
-		return false, fmt.Errorf("asking at the terminal: %w", ctx.Err())
-	}
+	return prompt.Yes(ctx, in, question)
 }
 
 // shortID is how people see a key id.

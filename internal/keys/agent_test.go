@@ -25,6 +25,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"example.com/bailiwick/internal/keys"
+	sshagent "example.com/bailiwick/internal/keys/agent"
 	"example.com/bailiwick/internal/keys/keystest"
 	"example.com/bailiwick/tuf/key"
 )
@@ -101,6 +102,9 @@ func environment(pairs ...string) func(string) string {
 
 func opener(t *testing.T, o keys.OpenOptions) *keys.Opener {
 	t.Helper()
+	if o.Sources == nil {
+		o.Sources = []keys.Source{sshagent.New(sshagent.Config{Getenv: o.Getenv})}
+	}
 	opened := keys.NewOpener(o)
 	t.Cleanup(func() {
 		if err := opened.Close(); err != nil {
@@ -419,9 +423,8 @@ func TestAgentSilence(t *testing.T) {
 	_, err = agentOpener(t, socket).Open(ctx, "ssh-agent:")
 	wantErr(t, "cancelled before", err, context.Canceled)
 
-	o := agentOpener(t, socket)
-	o.Hurry(time.Millisecond)
-	_, err = o.Open(t.Context(), "ssh-agent:")
+	hurried := sshagent.New(sshagent.Config{Getenv: environment("SSH_AUTH_SOCK", socket), ListTime: time.Millisecond})
+	_, err = opener(t, keys.OpenOptions{Sources: []keys.Source{hurried}}).Open(t.Context(), "ssh-agent:")
 	if err == nil || !strings.Contains(err.Error(), "did not answer within 1ms") {
 		t.Errorf("a silent agent: %v", err)
 	}

@@ -18,42 +18,106 @@ import (
 // maxListed bounds [ListFiles].
 const maxListed = 1000
 
-// files are the maintainers' key files: those of this package, and plain PKCS #8 files of other tools.
+// files are key files. For maintainers: those of this package, and plain PKCS #8 files of other tools.
+// For the registry's own keys ([OpenOptions].Registry): encrypted ones alone.
 type files struct{ options OpenOptions }
 
-func (f *files) close() error { return nil }
+func (f *files) Scheme() string { return "file" }
+func (f *files) Form() string   { return "file:PATH" }
+func (f *files) Close() error   { return nil }
 
-func (f *files) find(_ context.Context, address string) ([]Info, error) {
+func (f *files) Find(_ context.Context, address string) ([]Info, error) {
 	path, err := f.path(address)
 	if err != nil {
 		return nil, err
 	}
-	info, err := describeFile(path)
+	describe := describeFile
+	if f.options.Registry {
+		describe = describeRegistryFile
+	}
+	info, err := describe(path)
 	if err != nil {
 		return nil, err
 	}
 	return []Info{info}, nil
 }
 
-// open reads a key file. Its mode is strict for encrypted files, too: whoever can read one can guess
-// passphrases for as long as they like.
-func (f *files) open(ctx context.Context, address string) ([]opened, error) {
+// Open reads a key file. Its mode is strict for maintainers' encrypted files, too: whoever can read one
+// can guess passphrases for as long as they like.
+func (f *files) Open(ctx context.Context, address string) ([]Found, error) {
 	path, err := f.path(address)
 	if err != nil {
 		return nil, err
 	}
-	data, err := readPrivate(path)
-	if err != nil {
-		return nil, missing(err, path)
+	load := f.load
+	if f.options.Registry {
+		load = f.loadRegistry
 	}
-	defer clear(data)
-	k, err := f.decode(ctx, path, data)
+	k, err := load(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	info := Info{URI: "file:" + path, Source: "file", Name: k.Name()}
 	info.describe(k.Public())
-	return []opened{{info, k}}, nil
+	return []Found{{info, k}}, nil
+}
+
+// load opens a maintainer's key.
+func (f *files) load(ctx context.Context, path string) (*Key, error) {
+	data, err := readPrivate(path)
+	if err != nil {
+		return nil, missing(err, path)
+	}
+	defer clear(data)
+	return f.decode(ctx, path, data)
+}
+
+// loadRegistry opens one of the registry's own keys.
+func (f *files) loadRegistry(ctx context.Context, path string) (*Key, error) {
+	k, err := LoadOffline(ctx, path, f.options.Passphrase)
+	if err != nil {
+		return nil, f.explain(err, path)
+	}
+	return k, nil
+}
+
+// explain adds what there is to know of a file that is no encrypted key file.
+func (f *files) explain(err error, path string) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; is the disk with your keys plugged in?", err)
+	case errors.Is(err, ErrOnline):
+		return fmt.Errorf("%w: a key that signs away from the server has to be; anybody who finds the file could use this one", err)
+	case !errors.Is(err, ErrNotKey):
+		return err
+	}
+	data, unread := readFile(path)
+	if unread != nil {
+		return err
+	}
+	defer clear(data)
+	if isBare(data) {
+		return fmt.Errorf("loading %s: %w: a key that signs away from the server has to be; anybody who finds the file could use this one", path, ErrOnline)
+	}
+	if better := foreign(nil, data); better != nil {
+		return fmt.Errorf("loading %s: %w", path, better)
+	}
+	return err
+}
+
+// describeRegistryFile is Info for one of the registry's own key files.
+func describeRegistryFile(path string) (Info, error) {
+	var f files
+	shown, err := Show(path)
+	if err != nil {
+		return Info{}, f.explain(err, path)
+	}
+	info := Info{URI: "file:" + path, Source: "file", Name: shown.Name}
+	info.describe(shown.Public)
+	if !shown.Offline {
+		info.Problem = fmt.Errorf("%s: %w: a key that signs away from the server has to be", path, ErrOnline)
+	}
+	return info, nil
 }
 
 func (f *files) decode(ctx context.Context, path string, data []byte) (*Key, error) {

@@ -34,10 +34,17 @@ type OpenOptions struct {
 	Passphrase Passphrase
 	// PIN is asked for the PIN of a token whose URI names no pin-source.
 	PIN Passphrase
-	// Getenv reads SSH_AUTH_SOCK, BAILIWICK_PKCS11_MODULE and HOME.
+	// Getenv reads BAILIWICK_PKCS11_MODULE and HOME.
 	Getenv func(string) string
 	// Skipped is told of every key that Open leaves out because it can not sign, if others can.
 	Skipped func(Info)
+	// Sources are the places that this Opener knows besides key files and tokens, such as the ssh-agent
+	// of package agent. Close closes them.
+	Sources []Source
+	// Registry says that the keys are those of the registry itself, used away from the server: key files
+	// have to be encrypted, may be called root, targets, claimed and so on, and may have any mode, because
+	// removable disks have none.
+	Registry bool
 }
 
 // Info describes a key, in words that can be shown: they hold no control characters.
@@ -65,39 +72,30 @@ type Info struct {
 // that Close comes last.
 type Opener struct {
 	options OpenOptions
-	schemes []scheme
+	sources []Source // key files first
 }
 
-// source is a kind of place where keys are: the seam for further ones, such as the key service of a
-// cloud. An address is what follows the scheme and its colon.
-type source interface {
-	// find describes the keys at an address, at least one, usable or not. It asks for no secret.
-	find(ctx context.Context, address string) ([]Info, error)
-	// open makes them ready to sign, asking for secrets as it must. Those that can not sign have no
+// Source is a kind of place where keys are: the seam for further ones, such as the ssh-agent or the
+// key service of a cloud. An address is what follows the scheme and its colon. A source may be asked by
+// several goroutines at a time.
+type Source interface {
+	// Scheme is what its URIs begin with, "ssh-agent".
+	Scheme() string
+	// Form is how one of its URIs looks, for people.
+	Form() string
+	// Find describes the keys at an address, at least one, usable or not. It asks for no secret.
+	Find(ctx context.Context, address string) ([]Info, error)
+	// Open makes them ready to sign, asking for secrets as it must. Those that can not sign have no
 	// signer, and a Problem. It need not verify the signatures that it will make.
-	open(ctx context.Context, address string) ([]opened, error)
-	// close ends what open left open.
-	close() error
+	Open(ctx context.Context, address string) ([]Found, error)
+	// Close ends what Open left open.
+	Close() error
 }
 
-type opened struct {
-	info   Info
-	signer key.Signer
-}
-
-type scheme struct {
-	name string
-	form string // for people
-	source
-}
-
-// schemes is the list of all places where keys can be.
-func schemes(o OpenOptions) []scheme {
-	return []scheme{
-		{"file", "file:PATH", &files{o}},
-		{"ssh-agent", "ssh-agent:SHA256:FINGERPRINT", newAgents(o)},
-		{"pkcs11", "pkcs11:token=LABEL;object=LABEL", newTokens(o)},
-	}
+// Found is a key that a [Source] opened.
+type Found struct {
+	Info   Info
+	Signer key.Signer // nil if Info has a Problem
 }
 
 // NewOpener makes an Opener. Nothing is opened yet. Close it.
@@ -117,7 +115,8 @@ func NewOpener(o OpenOptions) *Opener {
 	if o.Skipped == nil {
 		o.Skipped = func(Info) {}
 	}
-	return &Opener{options: o, schemes: schemes(o)}
+	sources := append([]Source{&files{o}}, o.Sources...)
+	return &Opener{options: o, sources: append(sources, newTokens(o))}
 }
 
 // Open opens every key that uri names and that can sign; there is at least one. A uri is PATH or
@@ -129,22 +128,22 @@ func (o *Opener) Open(ctx context.Context, uri string) ([]*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := src.open(ctx, address)
+	all, err := src.Open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
 	var usable []*Signer
 	for _, k := range all {
-		if k.info.Problem == nil {
-			usable = append(usable, &Signer{info: k.info, signer: k.signer})
+		if k.Info.Problem == nil {
+			usable = append(usable, &Signer{info: k.Info, signer: k.Signer})
 		}
 	}
 	if len(usable) == 0 {
 		return nil, unusable(all)
 	}
 	for _, k := range all {
-		if k.info.Problem != nil {
-			o.options.Skipped(k.info)
+		if k.Info.Problem != nil {
+			o.options.Skipped(k.Info)
 		}
 	}
 	return usable, nil
@@ -173,7 +172,7 @@ func (o *Opener) List(ctx context.Context, uri string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return src.find(ctx, address)
+	return src.Find(ctx, address)
 }
 
 // Show describes the one key that uri names. If several are meant, the error is a [*SeveralError].
@@ -191,15 +190,15 @@ func (o *Opener) Show(ctx context.Context, uri string) (Info, error) {
 // Close ends the sessions of tokens. Signers that came from this Opener sign no more after it.
 func (o *Opener) Close() error {
 	var errs []error
-	for _, s := range o.schemes {
-		errs = append(errs, s.close())
+	for _, s := range o.sources {
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // split finds the place that a uri is about. Something without a scheme is the path of a key file.
 // Errors never quote more of a uri than its scheme: people write secrets into them.
-func (o *Opener) split(uri string) (source, string, error) {
+func (o *Opener) split(uri string) (Source, string, error) {
 	if strings.Contains(strings.ToLower(uri), "pin-value") {
 		return nil, "", fmt.Errorf("%w: a PIN does not belong into a URI, where every process and the shell's history can see it: "+
 			"write pin-source=file:PATH, or leave it out to be asked", ErrURI)
@@ -212,10 +211,10 @@ func (o *Opener) split(uri string) (source, string, error) {
 		if strings.HasPrefix(uri, "//") { // a path, and no file: URI
 			uri = "/" + strings.TrimLeft(uri, "/")
 		}
-		return o.schemes[0], uri, nil
+		return o.sources[0], uri, nil
 	}
-	for _, s := range o.schemes {
-		if strings.EqualFold(s.name, name) {
+	for _, s := range o.sources {
+		if strings.EqualFold(s.Scheme(), name) {
 			return s, address, nil
 		}
 	}
@@ -239,21 +238,21 @@ func isScheme(s string) bool {
 }
 
 func (o *Opener) forms() string {
-	forms := make([]string, len(o.schemes))
-	for i, s := range o.schemes {
-		forms[i] = s.form
+	forms := make([]string, len(o.sources))
+	for i, s := range o.sources {
+		forms[i] = s.Form()
 	}
 	return strings.Join(forms, ", ")
 }
 
 // unusable is the error for keys of which none can sign.
-func unusable(all []opened) error {
+func unusable(all []Found) error {
 	if len(all) == 1 {
-		return fmt.Errorf("%s: %w", all[0].info.URI, all[0].info.Problem)
+		return fmt.Errorf("%s: %w", all[0].Info.URI, all[0].Info.Problem)
 	}
 	problems := make([]error, len(all))
 	for i, k := range all {
-		problems[i] = fmt.Errorf("%s: %w", k.info.URI, k.info.Problem)
+		problems[i] = fmt.Errorf("%s: %w", k.Info.URI, k.Info.Problem)
 	}
 	return fmt.Errorf("none of the %d keys can sign:\n%w", len(all), errors.Join(problems...))
 }

@@ -34,7 +34,10 @@ func newTokens(o OpenOptions) *tokens {
 	return &tokens{options: o, modules: make(map[string]*pkcs11.Module)}
 }
 
-func (t *tokens) close() error {
+func (t *tokens) Scheme() string { return "pkcs11" }
+func (t *tokens) Form() string   { return "pkcs11:token=LABEL;object=LABEL" }
+
+func (t *tokens) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var errs []error
@@ -45,7 +48,7 @@ func (t *tokens) close() error {
 	return errors.Join(errs...)
 }
 
-func (t *tokens) find(ctx context.Context, address string) ([]Info, error) {
+func (t *tokens) Find(ctx context.Context, address string) ([]Info, error) {
 	u, m, err := t.module(address)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func (t *tokens) find(ctx context.Context, address string) ([]Info, error) {
 	return infos, nil
 }
 
-func (t *tokens) open(ctx context.Context, address string) ([]opened, error) {
+func (t *tokens) Open(ctx context.Context, address string) ([]Found, error) {
 	u, m, err := t.module(address)
 	if err != nil {
 		return nil, err
@@ -70,9 +73,9 @@ func (t *tokens) open(ctx context.Context, address string) ([]opened, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	all := make([]opened, len(found))
+	all := make([]Found, len(found))
 	for i, k := range found {
-		all[i] = opened{tokenInfo(k.Object), k.Signer()}
+		all[i] = Found{tokenInfo(k.Object), k.Signer()}
 	}
 	return all, nil
 }
@@ -119,7 +122,7 @@ func translate(err error) error {
 }
 
 func tokenInfo(o pkcs11.Object) Info {
-	info := Info{URI: o.URI.String(), Source: "pkcs11", Name: printable(o.URI.Object), Type: "unknown"}
+	info := Info{URI: o.URI.String(), Source: "pkcs11", Name: Printable(o.URI.Object), Type: "unknown"}
 	if o.Public != nil {
 		info.describe(o.Public)
 	}
@@ -133,7 +136,7 @@ func tokenInfo(o pkcs11.Object) Info {
 func (t *tokens) pin(u pkcs11.URI) pkcs11.PIN {
 	return func(ctx context.Context, token string, lastTry bool) ([]byte, error) {
 		if u.PINSource == "" {
-			prompt := "PIN of the token " + printable(token)
+			prompt := "PIN of the token " + Printable(token)
 			if lastTry {
 				prompt += " (the last try before it locks)"
 			}

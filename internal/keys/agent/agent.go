@@ -1,4 +1,17 @@
-package keys
+// Package agent signs with the keys of a running ssh-agent: a source of keys for a [keys.Opener],
+// registered in its options.
+//
+// An agent's Ed25519 and ECDSA keys sign the bytes that they are given, so what they make are ordinary
+// TUF signatures. RSA keys (which agents use with PKCS #1 v1.5 alone), FIDO keys and certificates are
+// listed with the reason why they can not be used.
+//
+// It is a package of its own because it talks to a socket: programs that must not link network code,
+// such as bailiwick-sign, leave it out.
+//
+// What always holds: every question has a connection of its own, a time limit and a bound on the
+// answer; nothing that an agent says is shown without being made printable. A source may be used by
+// several goroutines.
+package agent
 
 import (
 	"context"
@@ -15,8 +28,9 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
+	sshagent "golang.org/x/crypto/ssh/agent"
 
+	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -35,53 +49,68 @@ const (
 
 const agentVariable = "SSH_AUTH_SOCK"
 
-// agents is the running ssh-agent. Its Ed25519 and ECDSA keys sign the bytes that they are given, so
-// what they make are ordinary TUF signatures. Every question has a connection of its own: the socket
-// may come and go between signatures.
-type agents struct {
-	options  OpenOptions
-	listTime time.Duration
+// Config says where the agent is.
+type Config struct {
+	// Getenv reads SSH_AUTH_SOCK; nil: there is no agent.
+	Getenv func(string) string
+	// ListTime bounds the wait for the list of keys; 0: ten seconds.
+	ListTime time.Duration
 }
 
-func newAgents(o OpenOptions) *agents { return &agents{o, agentListTime} }
+// New makes the source. It asks the agent nothing yet, and every question anew: the socket may come and
+// go between signatures.
+func New(c Config) keys.Source {
+	if c.Getenv == nil {
+		c.Getenv = func(string) string { return "" }
+	}
+	if c.ListTime <= 0 {
+		c.ListTime = agentListTime
+	}
+	return &source{c}
+}
 
-func (a *agents) close() error { return nil }
+type source struct{ config Config }
 
-func (a *agents) find(ctx context.Context, address string) ([]Info, error) {
-	all, err := a.open(ctx, address)
+func (a *source) Scheme() string { return "ssh-agent" }
+func (a *source) Form() string   { return "ssh-agent:SHA256:FINGERPRINT" }
+func (a *source) Close() error   { return nil }
+
+// Find implements keys.Source: an agent tells no less to those who only look.
+func (a *source) Find(ctx context.Context, address string) ([]keys.Info, error) {
+	all, err := a.Open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	infos := make([]Info, len(all))
+	infos := make([]keys.Info, len(all))
 	for i, k := range all {
-		infos[i] = k.info
+		infos[i] = k.Info
 	}
 	return infos, nil
 }
 
-// open describes the keys that an address names: all of them if it is empty, that with a fingerprint,
+// Open describes the keys that an address names: all of them if it is empty, that with a fingerprint,
 // or those with a comment.
-func (a *agents) open(ctx context.Context, address string) ([]opened, error) {
+func (a *source) Open(ctx context.Context, address string) ([]keys.Found, error) {
 	if strings.HasPrefix(address, "SHA256:") {
 		digest, err := base64.RawStdEncoding.DecodeString(strings.TrimPrefix(strings.TrimRight(address, "="), "SHA256:"))
 		if err != nil || len(digest) != sha256.Size {
-			return nil, fmt.Errorf("%w: a fingerprint is SHA256: and 43 characters, as ssh-add -l prints it", ErrURI)
+			return nil, fmt.Errorf("%w: a fingerprint is SHA256: and 43 characters, as ssh-add -l prints it", keys.ErrURI)
 		}
 		address = strings.TrimRight(address, "=")
 	}
-	socket := a.options.Getenv(agentVariable)
+	socket := a.config.Getenv(agentVariable)
 	if socket == "" {
 		return nil, fmt.Errorf("%w: %s is not set; start one with eval \"$(ssh-agent)\" and give it a key with ssh-add, "+
-			"or make a key file with bailiwick keys new", ErrNoAgent, agentVariable)
+			"or make a key file with bailiwick keys new", keys.ErrNoAgent, agentVariable)
 	}
-	held, err := withAgent(ctx, socket, a.listTime, agent.Agent.List)
+	held, err := withAgent(ctx, socket, a.config.ListTime, sshagent.Agent.List)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkHeld(socket, held); err != nil {
 		return nil, err
 	}
-	var all []opened
+	var all []keys.Found
 	for _, k := range held {
 		one := describeHeld(socket, k)
 		if address == "" || address == fingerprint(k) || address == k.Comment {
@@ -90,15 +119,15 @@ func (a *agents) open(ctx context.Context, address string) ([]opened, error) {
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%w: none of those in the ssh-agent (%d) is %q: ssh-add -l shows them, ssh-add FILE adds one",
-			ErrNoKey, len(held), printable(address))
+			keys.ErrNoKey, len(held), keys.Printable(address))
 	}
 	return all, nil
 }
 
-func checkHeld(socket string, held []*agent.Key) error {
+func checkHeld(socket string, held []*sshagent.Key) error {
 	switch {
 	case len(held) == 0: // which is also how an agent answers while it is locked
-		return fmt.Errorf("%w: the ssh-agent at %s holds none, or is locked; add one with ssh-add, or unlock it with ssh-add -X", ErrNoKey, socket)
+		return fmt.Errorf("%w: the ssh-agent at %s holds none, or is locked; add one with ssh-add, or unlock it with ssh-add -X", keys.ErrNoKey, socket)
 	case len(held) > maxAgentKeys:
 		return fmt.Errorf("the ssh-agent at %s holds %d keys; at most %d are looked at: remove some with ssh-add -d", socket, len(held), maxAgentKeys)
 	}
@@ -112,11 +141,11 @@ func checkHeld(socket string, held []*agent.Key) error {
 }
 
 // describeHeld finds out what a key of the agent can do.
-func describeHeld(socket string, k *agent.Key) opened {
-	info := Info{URI: "ssh-agent:" + fingerprint(k), Source: "ssh-agent", Name: printable(k.Comment), Type: printable(k.Format), SSH: fingerprint(k)}
-	unusable := func(why string) opened {
-		info.Problem = fmt.Errorf("%w: %s", ErrUnusable, why)
-		return opened{info: info}
+func describeHeld(socket string, k *sshagent.Key) keys.Found {
+	info := keys.Info{URI: "ssh-agent:" + fingerprint(k), Source: "ssh-agent", Name: keys.Printable(k.Comment), Type: keys.Printable(k.Format), SSH: fingerprint(k)}
+	unusable := func(why string) keys.Found {
+		info.Problem = fmt.Errorf("%w: %s", keys.ErrUnusable, why)
+		return keys.Found{Info: info}
 	}
 	switch {
 	case strings.Contains(k.Format, "-cert-v"):
@@ -134,7 +163,7 @@ func describeHeld(socket string, k *agent.Key) opened {
 	if !ok {
 		return unusable("this program does not know its kind; make one with ssh-keygen -t ed25519")
 	}
-	info.Type = typeName(held.CryptoPublicKey())
+	info.Type = keys.TypeName(held.CryptoPublicKey())
 	if parsed.Type() == ssh.KeyAlgoRSA {
 		return unusable("agents sign with RSA by PKCS #1 v1.5 alone, and TUF wants PSS; make another with ssh-keygen -t ed25519")
 	}
@@ -143,11 +172,11 @@ func describeHeld(socket string, k *agent.Key) opened {
 		return unusable("TUF clients know Ed25519, and ECDSA on P-256 and P-384; make one with ssh-keygen -t ed25519")
 	}
 	info.Public = public
-	return opened{info, &agentSigner{socket: socket, held: k, public: public}}
+	return keys.Found{Info: info, Signer: &agentSigner{socket: socket, held: k, public: public}}
 }
 
 // fingerprint is of the key as the agent gave it, whatever its kind.
-func fingerprint(k *agent.Key) string {
+func fingerprint(k *sshagent.Key) string {
 	sum := sha256.Sum256(k.Blob)
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
@@ -155,14 +184,14 @@ func fingerprint(k *agent.Key) string {
 // agentSigner signs with a key that the agent holds.
 type agentSigner struct {
 	socket string
-	held   *agent.Key
+	held   *sshagent.Key
 	public *key.Public
 }
 
 func (s *agentSigner) Public() *key.Public { return s.public }
 
 func (s *agentSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	sig, err := withAgent(ctx, s.socket, agentSignTime, func(a agent.Agent) (*ssh.Signature, error) {
+	sig, err := withAgent(ctx, s.socket, agentSignTime, func(a sshagent.Agent) (*ssh.Signature, error) {
 		return a.Sign(s.held, message)
 	})
 	switch {
@@ -170,7 +199,7 @@ func (s *agentSigner) Sign(ctx context.Context, message []byte) ([]byte, error) 
 		return s.decode(sig)
 	case errors.Is(err, errHungUp) && len(message) > openSSHMessage-1024:
 		return nil, fmt.Errorf("%w: the ssh-agent hung up on a message of %d bytes; OpenSSH's takes %d: sign with a key file or a token",
-			ErrTooLong, len(message), openSSHMessage)
+			keys.ErrTooLong, len(message), openSSHMessage)
 	default:
 		return nil, err
 	}
@@ -179,7 +208,7 @@ func (s *agentSigner) Sign(ctx context.Context, message []byte) ([]byte, error) 
 // decode brings a signature of SSH into the form of TUF. Both sign the same bytes.
 func (s *agentSigner) decode(sig *ssh.Signature) ([]byte, error) {
 	if sig.Format != s.held.Format || len(sig.Rest) > 0 {
-		return nil, fmt.Errorf("the ssh-agent answered with a signature of the kind %q: %w", printable(sig.Format), key.ErrBadSignature)
+		return nil, fmt.Errorf("the ssh-agent answered with a signature of the kind %q: %w", keys.Printable(sig.Format), key.ErrBadSignature)
 	}
 	if s.public.Type() == key.TypeEd25519 {
 		return sig.Blob, nil
@@ -200,7 +229,7 @@ var errHungUp = errors.New("it hung up")
 
 // withAgent asks the agent one question, on a connection of its own. The question ends with ctx, and
 // after most.
-func withAgent[T any](ctx context.Context, socket string, most time.Duration, ask func(agent.Agent) (T, error)) (T, error) {
+func withAgent[T any](ctx context.Context, socket string, most time.Duration, ask func(sshagent.Agent) (T, error)) (T, error) {
 	var zero T
 	limited, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -214,7 +243,7 @@ func withAgent[T any](ctx context.Context, socket string, most time.Duration, as
 		return zero, late
 	default:
 		return zero, fmt.Errorf("%w: nothing answers at %s, which %s names (%w); it may have ended: start one with eval \"$(ssh-agent)\" and give it a key with ssh-add",
-			ErrNoAgent, socket, agentVariable, withoutAddress(err))
+			keys.ErrNoAgent, socket, agentVariable, withoutAddress(err))
 	}
 	stop := context.AfterFunc(limited, func() { _ = conn.Close() }) // ends a read or write under way
 	defer func() {
@@ -222,7 +251,7 @@ func withAgent[T any](ctx context.Context, socket string, most time.Duration, as
 		_ = conn.Close() // every answer was read
 	}()
 	w := &watched{Writer: conn, r: io.LimitedReader{R: conn, N: maxAgentAnswer}}
-	answer, err := ask(agent.NewClient(w))
+	answer, err := ask(sshagent.NewClient(w))
 	switch {
 	case err == nil:
 		return answer, nil

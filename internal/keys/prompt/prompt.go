@@ -1,0 +1,166 @@
+// Package prompt asks people for secrets and decisions, and reads the files that hold a passphrase.
+//
+// What always holds:
+//
+//   - Questions and answers go to the terminal itself, not to streams, which may be redirected. A
+//     secret is not echoed, not from the moment on at which its question appears.
+//   - A passphrase that opens keys has a length: [MinPassphrase] to [MaxPassphrase] bytes. No error
+//     quotes one.
+//   - A question ends with its context. Where there is no terminal, nothing is asked: callers look
+//     with [Terminal] first.
+//
+// Questions are asked one at a time.
+package prompt
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// Bounds of a passphrase, in bytes. The key files are made to stand offline guessing with a slow
+// hash, which is no help to a passphrase of a few letters.
+const (
+	MinPassphrase = 8
+	MaxPassphrase = 1024
+)
+
+// ErrNothing: the person at the terminal gave no answer, by Ctrl-C, Ctrl-D or three failures.
+var ErrNothing = errors.New("no passphrase was given")
+
+// CheckPassphrase holds a passphrase against the bounds.
+func CheckPassphrase(p []byte) error {
+	switch {
+	case len(p) < MinPassphrase:
+		return fmt.Errorf("a passphrase has at least %d characters", MinPassphrase)
+	case len(p) > MaxPassphrase:
+		return fmt.Errorf("a passphrase has at most %d bytes", MaxPassphrase)
+	}
+	return nil
+}
+
+// ReadPassphrase takes the first line of a file. The caller wipes it.
+func ReadPassphrase(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	defer func() { _ = f.Close() }()                            // was only read
+	data, err := io.ReadAll(io.LimitReader(f, MaxPassphrase+3)) //nolint:forbidigo // bounded, and the length is checked below
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if err := CheckPassphrase(line); err != nil {
+		return nil, fmt.Errorf("the first line of %s: %w", path, err)
+	}
+	return line, nil
+}
+
+// Terminal is the terminal at which somebody sits, if in is one.
+func Terminal(in io.Reader) (*os.File, bool) {
+	f, ok := in.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// open returns the terminal itself, or in, which is one.
+func open(in *os.File) (tty *os.File, done func()) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return in, func() {}
+	}
+	return tty, func() { _ = tty.Close() }
+}
+
+// Secret asks for something that is not shown. The terminal stops echoing before it shows the
+// question, so that the answer of a quick typist stays unseen, and echoes again afterwards, also when
+// ctx ends the wait. The error is [ErrNothing] if the person declines.
+func Secret(ctx context.Context, in *os.File, question string) ([]byte, error) {
+	tty, done := open(in)
+	defer done()
+	fd := int(tty.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, fmt.Errorf("asking at the terminal: %w", err)
+	}
+	defer func() { _ = term.Restore(fd, before) }() // if that fails there is no terminal any more
+	secret, err := wait(ctx, tty, func() (string, error) { return term.NewTerminal(tty, "").ReadPassword(question) })
+	switch {
+	case ctx.Err() != nil:
+		return nil, err
+	case errors.Is(err, io.EOF): // Ctrl-C and Ctrl-D
+		return nil, fmt.Errorf("%w; nothing was changed", ErrNothing)
+	case err != nil:
+		return nil, fmt.Errorf("reading from the terminal: %w", err)
+	}
+	return []byte(secret), nil
+}
+
+// NewPassphrase has a person choose a passphrase: twice the same, within the bounds. say is told, in
+// words for them, why they are asked once more.
+func NewPassphrase(ctx context.Context, in *os.File, what string, say func(string)) ([]byte, error) {
+	for range 3 {
+		first, err := Secret(ctx, in, what+": ")
+		if err != nil {
+			return nil, err
+		}
+		if err := CheckPassphrase(first); err != nil {
+			say(err.Error() + "; once more")
+			continue
+		}
+		second, err := Secret(ctx, in, "the same again: ")
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Equal(first, second) {
+			return first, nil
+		}
+		say("these two are not the same; once more")
+	}
+	return nil, fmt.Errorf("%w; nothing was created", ErrNothing)
+}
+
+// Yes asks for a decision. Anything but y or yes is no.
+func Yes(ctx context.Context, in *os.File, question string) (bool, error) {
+	tty, done := open(in)
+	defer done()
+	if _, err := fmt.Fprint(tty, question); err != nil {
+		return false, fmt.Errorf("asking at the terminal: %w", err)
+	}
+	line, err := wait(ctx, tty, func() (string, error) {
+		return bufio.NewReader(io.LimitReader(tty, 1024)).ReadString('\n')
+	})
+	if ctx.Err() != nil {
+		return false, err
+	}
+	line = strings.ToLower(strings.TrimSpace(line))
+	return err == nil && (line == "y" || line == "yes"), nil
+}
+
+// wait reads an answer until ctx ends.
+func wait(ctx context.Context, tty *os.File, read func() (string, error)) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() { // ends with the process at the latest: a read of a terminal can not be called off
+		line, err := read()
+		got <- answer{line, err}
+	}()
+	select {
+	case a := <-got:
+		return a.line, a.err
+	case <-ctx.Done():
+		_, _ = fmt.Fprint(tty, "\r\n")
+		return "", fmt.Errorf("asking at the terminal: %w", ctx.Err())
+	}
+}
