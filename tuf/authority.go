@@ -3,6 +3,7 @@ package tuf
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -95,6 +96,22 @@ func (a Authority) Equal(b Authority) bool {
 		}
 	}
 	return true
+}
+
+// Digest returns a fingerprint of who may sign: two authorities with the same one have the
+// same threshold and the same keys under the same ids in the same order, and accept the same
+// signatures. Authorities that are Equal may differ in order, and so in their Digest.
+func (a Authority) Digest() [sha256.Size]byte {
+	b := binary.AppendVarint(make([]byte, 0, 256), int64(a.threshold))
+	for _, id := range a.ids {
+		b = append(binary.AppendUvarint(b, uint64(len(id))), id...)
+		var object []byte // stays empty for a key that can not be used
+		if k, err := a.ring.key(id); err == nil {
+			object = k.AppendCanonical(nil)
+		}
+		b = append(binary.AppendUvarint(b, uint64(len(object))), object...)
+	}
+	return sha256.Sum256(b)
 }
 
 // tally is the result of checking the signatures of one file.

@@ -3,6 +3,7 @@ package ceremony
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/bailiwick/internal/policy"
@@ -19,7 +20,9 @@ type Standing struct {
 	Project    pypi.Project
 	// Assurance is by whom the project's role is signed. A project without a role is Unclaimed.
 	Assurance policy.Assurance
-	Tree, Bin tuf.RoleName  // by which the project's role is or would be delegated
+	Tree, Bin tuf.RoleName // by which the project's role is or would be delegated
+	// Chain are the roles below top-level targets that lead to Bin, Bin included. Nobody may change it.
+	Chain     []tuf.RoleName
 	Authority tuf.Authority // who signs the project's role; the zero value if there is none
 	Since     time.Time     // since when it is claimed; zero: the delegation does not tell
 	Base      *tuf.Targets  // the project's role as published; nil if there is none
@@ -45,14 +48,12 @@ func Look(set *trust.Set, load trust.Loader, repository [32]byte, p pypi.Project
 	}
 	s := &Standing{Repository: repository, Layout: layout, Project: p, set: set, own: make(map[[32]byte]tuf.RoleName)}
 	role := policy.ProjectRole(p)
-	for _, tree := range []struct{ tree, bin tuf.RoleName }{
-		{policy.RoleClaimed, layout.ClaimedBin(p)}, {policy.RoleUnclaimed, layout.UnclaimedBin(p)},
-	} {
-		bin, err := Role(set, load, tree.tree, tree.bin)
+	for _, chain := range [][]tuf.RoleName{layout.ClaimedChain(p), layout.UnclaimedChain(p)} {
+		bin, err := Role(set, load, chain...)
 		if err != nil {
 			return nil, err
 		}
-		s.Tree, s.Bin = tree.tree, tree.bin
+		s.Chain, s.Tree, s.Bin = chain, chain[len(chain)-2], chain[len(chain)-1]
 		d, ok := find(bin, role)
 		if !ok {
 			continue
@@ -73,7 +74,7 @@ func (s *Standing) read(load trust.Loader, d tuf.Delegation) error {
 	}
 	s.Since, _ = policy.Since(d)
 	role := policy.ProjectRole(s.Project)
-	if s.Base, err = Role(s.set, load, s.Tree, s.Bin, role); err != nil {
+	if s.Base, err = Role(s.set, load, s.Below(role)...); err != nil {
 		return err
 	}
 	if s.Assurance, err = s.assess(load); err != nil || s.Assurance == policy.Unclaimed {
@@ -84,7 +85,7 @@ func (s *Standing) read(load trust.Loader, d tuf.Delegation) error {
 		return nil
 	}
 	for sub := range ds.All() {
-		t, err := Role(s.set, load, s.Tree, s.Bin, role, sub.Name())
+		t, err := Role(s.set, load, s.Below(role, sub.Name())...)
 		if err != nil {
 			return err
 		}
@@ -93,8 +94,13 @@ func (s *Standing) read(load trust.Loader, d tuf.Delegation) error {
 	return nil
 }
 
+// Below returns the chain of roles that leads past the project's bin to further ones.
+func (s *Standing) Below(roles ...tuf.RoleName) []tuf.RoleName {
+	return slices.Concat(s.Chain, roles)
+}
+
 func (s *Standing) assess(load trust.Loader) (policy.Assurance, error) {
-	tree, err := Role(s.set, load, s.Tree)
+	tree, err := Role(s.set, load, s.Chain[:len(s.Chain)-1]...)
 	if err != nil {
 		return policy.Unclaimed, err
 	}
@@ -106,12 +112,12 @@ func (s *Standing) assess(load trust.Loader) (policy.Assurance, error) {
 	if err != nil {
 		return policy.Unclaimed, err
 	}
-	return policy.Assess([]policy.ChainLink{
-		{Role: tuf.RoleTargets},
-		{Role: s.Tree},
-		{Role: s.Bin, Keys: bin.KeyIDs()},
-		{Role: policy.ProjectRole(s.Project), Keys: s.Authority.KeyIDs()},
-	}), nil
+	links := []policy.ChainLink{{Role: tuf.RoleTargets}}
+	for _, role := range s.Below(policy.ProjectRole(s.Project)) {
+		links = append(links, policy.ChainLink{Role: role})
+	}
+	links[len(links)-2].Keys, links[len(links)-1].Keys = bin.KeyIDs(), s.Authority.KeyIDs()
+	return policy.Assess(links), nil
 }
 
 // ownKeys notes the keys of the repository, which can not be those of a maintainer.
@@ -125,28 +131,19 @@ func (s *Standing) ownKeys(load trust.Loader) error {
 		a, _ := s.set.Root().Authority(role)
 		add(role, a)
 	}
-	for _, tree := range []tuf.RoleName{policy.RoleClaimed, policy.RoleUnclaimed} {
-		if d, ok := find(s.set.Targets(), tree); ok {
+	delegator := s.set.Targets()
+	chain := s.Layout.UnclaimedChain(s.Project) // it leads through both trees
+	for i, role := range chain {
+		if d, ok := find(delegator, role); ok {
 			a, err := d.Authority()
 			if err != nil {
 				return err
 			}
-			add(tree, a)
+			add(role, a)
 		}
-		t, err := Role(s.set, load, tree)
-		if err != nil {
+		var err error
+		if delegator, err = Role(s.set, load, chain[:i+1]...); err != nil {
 			return err
-		}
-		bin := s.Layout.ClaimedBin(s.Project)
-		if tree == policy.RoleUnclaimed {
-			bin = s.Layout.UnclaimedBin(s.Project)
-		}
-		if d, ok := find(t, bin); ok {
-			a, err := d.Authority()
-			if err != nil {
-				return err
-			}
-			add(bin, a)
 		}
 	}
 	return nil

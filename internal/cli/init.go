@@ -43,8 +43,8 @@ func newInit(env *Env) *cobra.Command {
 		Short: "create a repository and its keys",
 		Long: "Create a repository in a new or empty data folder, and its offline keys in a folder apart from it.\n\n" +
 			"The data folder gets what the server needs: the ledger, the file store and the three online keys.\n" +
-			"The keys of root, targets and claimed are encrypted under a passphrase; move their folder off the\n" +
-			"machine when the repository stands. The passphrase is the first line of --passphrase-file (or of the\n" +
+			"The keys of root, targets, claimed and unclaimed are encrypted under a passphrase; move their folder off\n" +
+			"the machine when the repository stands. The passphrase is the first line of --passphrase-file (or of the\n" +
 			"file that " + passphraseVariable + " names), or is asked at the terminal, or is generated and shown once.",
 		Example: "  bailiwick init --data /srv/index --offline-keys /media/stick/keys\n" +
 			"  bailiwick init --threshold root=2/3 --lifetime root=730d --json",
@@ -80,7 +80,7 @@ func newInit(env *Env) *cobra.Command {
 	flags.StringVar(&spec.offline, "offline-keys", "", "`folder` for the offline keys, apart from the data folder (default "+offlineName+" beside it)")
 	flags.StringVar(&passphraseFile, "passphrase-file", "", "`file` whose first line is the passphrase of the offline keys")
 	flags.IntVar(&spec.bins, "bins", standardBins, "number of bins: 16, 256, 4096 or 65536")
-	flags.StringArrayVar(&thresholds, "threshold", nil, "`ROLE=M/N`: make N keys for root, targets or claimed, of which M must sign (default 1/1)")
+	flags.StringArrayVar(&thresholds, "threshold", nil, "`ROLE=M/N`: make N keys for root, targets, claimed or unclaimed, of which M must sign (default 1/1)")
 	flags.StringToStringVar(&lifetimes, "lifetime", nil, "`ROLE=TIME`: how long signatures of a role are good, such as root=365d")
 	flags.BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
@@ -104,10 +104,10 @@ func parseThresholds(flags []string) (map[policy.KeyRole]share, error) {
 			return nil, fmt.Errorf("--threshold %q: write it as ROLE=M/N with 1 to %d keys, such as root=2/3", flag, maxShare)
 		}
 		switch kr := policy.KeyRole(role); kr {
-		case policy.KeyRoot, policy.KeyTargets, policy.KeyClaimed:
+		case policy.KeyRoot, policy.KeyTargets, policy.KeyClaimed, policy.KeyUnclaimed:
 			shares[kr] = share{m, n}
 		default:
-			return nil, fmt.Errorf("--threshold %q: only root, targets and claimed have several keys", flag)
+			return nil, fmt.Errorf("--threshold %q: only root, targets, claimed and unclaimed have several keys", flag)
 		}
 	}
 	return shares, nil
@@ -334,7 +334,8 @@ func signGenesis(ctx context.Context, spec *genesisSpec, ring keyring, now time.
 	drafts, err := policy.Genesis(policy.GenesisSpec{
 		Layout: layout, Keys: public, Lifetimes: lifetimes, Now: now,
 		Thresholds: policy.Thresholds{
-			Root: spec.shares[policy.KeyRoot].need, Targets: spec.shares[policy.KeyTargets].need, Claimed: spec.shares[policy.KeyClaimed].need,
+			Root: spec.shares[policy.KeyRoot].need, Targets: spec.shares[policy.KeyTargets].need,
+			Claimed: spec.shares[policy.KeyClaimed].need, Unclaimed: spec.shares[policy.KeyUnclaimed].need,
 		},
 	})
 	if err != nil {

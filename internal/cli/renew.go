@@ -100,7 +100,7 @@ type renewal struct {
 
 	head    publish.Head
 	root    *tuf.Root
-	roles   []offlineRole // targets, claimed, unclaimed, claimed bins
+	roles   []offlineRole // targets, claimed, claimed bins, unclaimed
 	claimed bool          // some project is claimed
 
 	chosen  []offlineRole
@@ -136,15 +136,19 @@ func (r *renewal) load(ctx context.Context) (err error) {
 	if err := r.loadTargets(ctx, tuf.RoleTargets, authority, nil); err != nil {
 		return err
 	}
-	if err := r.loadDelegated(ctx, r.roles[0], policy.KindClaimed, policy.KindUnclaimed); err != nil {
+	if err := r.loadDelegated(ctx, r.roles[0], policy.KindClaimed); err != nil {
 		return err
 	}
-	for _, role := range r.roles {
-		if role.name == policy.RoleClaimed {
-			return r.loadDelegated(ctx, role, policy.KindClaimedBin)
-		}
+	if len(r.roles) < 2 {
+		return errors.New("targets delegates to no claimed tree: this is no repository of bailiwick")
 	}
-	return errors.New("targets delegates to no claimed tree: this is no repository of bailiwick")
+	if err := r.loadDelegated(ctx, r.roles[1], policy.KindClaimedBin); err != nil {
+		return err
+	}
+	if len(r.roles) < 3 {
+		return errors.New("claimed delegates to no bins: this is no repository of bailiwick")
+	}
+	return r.loadDelegated(ctx, r.roles[2], policy.KindUnclaimed) // every bin leads to it
 }
 
 func (r *renewal) loadRoot(ctx context.Context) (*tuf.Root, error) {
@@ -200,7 +204,7 @@ func (r *renewal) loadTargets(ctx context.Context, name tuf.RoleName, authority 
 	}
 	r.roles = append(r.roles, offlineRole{name, newest, authority, paths})
 	if policy.KindOf(name) == policy.KindClaimedBin {
-		if d := newest.Delegations(); d != nil && d.Len() > 0 {
+		if d := newest.Delegations(); d != nil && d.Len() > 1 { // the fall-through is no project
 			r.claimed = true
 		}
 	}

@@ -80,29 +80,36 @@ func (m *team) helped(name string, helper key.Signer) {
 	m.propose(r)
 }
 
-// TestR14_TheClaimedTreeIsAskedFirst: this is the order in which the repository delegates.
+// TestR14_TheClaimedTreeIsAskedFirst: this is the order in which the repository delegates. Targets know of the
+// claimed tree alone, every claimed bin leads on to the unclaimed one after all its projects, and each of these
+// delegations ends the search.
 func TestR14_TheClaimedTreeIsAskedFirst(t *testing.T) {
 	m := newTeam(t)
-	data, err := m.publisher.Current().Metadata(t.Context(), tuf.RoleTargets, 1)
-	if err != nil {
-		t.Fatal(err)
+	view := m.publisher.Current()
+	bin := view.Layout().ClaimedBin(project(t, "demo"))
+	type entry struct {
+		Name        tuf.RoleName
+		Terminating bool
 	}
-	var targets struct {
-		Signed struct {
-			Delegations struct {
-				Roles []struct {
-					Name        string
-					Terminating bool
-				}
-			}
+	last := func(role tuf.RoleName) (entry, int) {
+		data, err := view.Metadata(t.Context(), role, 1)
+		if err != nil {
+			t.Fatal(err)
 		}
+		var file struct {
+			Signed struct{ Delegations struct{ Roles []entry } }
+		}
+		if err := json.Unmarshal(data, &file); err != nil {
+			t.Fatal(err)
+		}
+		roles := file.Signed.Delegations.Roles
+		return roles[len(roles)-1], len(roles)
 	}
-	if err := json.Unmarshal(data, &targets); err != nil {
-		t.Fatal(err)
+	if d, n := last(tuf.RoleTargets); n != 1 || d != (entry{"claimed", true}) {
+		t.Errorf("targets delegates to %d roles, the last is %+v; want claimed alone", n, d)
 	}
-	roles := targets.Signed.Delegations.Roles
-	if len(roles) != 2 || roles[0].Name != "claimed" || roles[1].Name != "unclaimed" || roles[0].Terminating {
-		t.Errorf("targets delegates to %+v, want claimed first, so that it does not end the search, and unclaimed then", roles)
+	if d, _ := last(bin); d != (entry{"unclaimed", true}) {
+		t.Errorf("the last delegation of %s is %+v, want unclaimed", bin, d)
 	}
 }
 

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"slices"
-	"strings"
 
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
@@ -45,30 +44,22 @@ type ChainLink struct {
 // lists the file last. The word follows from the delegation to the
 // project's role; what maintainers delegate further is theirs to answer for.
 //
-// In the unclaimed tree a project counts as claimed only if none of its keys is one of its
+// A project that its claimed bin delegates is [Claimed]. In the unclaimed tree a project counts
+// as claimed only if none of its keys is one of its
 // bin's: with such a key on the list the registry might be the
 // one who signed. A chain of any other shape than the topology's is [Unclaimed].
 func Assess(chain []ChainLink) Assurance {
-	if len(chain) < 4 || chain[0].Role != tuf.RoleTargets {
+	at, tree, ok := projectAt(chain)
+	switch {
+	case !ok:
 		return Unclaimed
-	}
-	tree, bin, project := chain[1], chain[2], chain[3]
-	p, ok := ProjectOf(project.Role)
-	if !ok {
-		return Unclaimed
-	}
-	digits, ok := strings.CutPrefix(string(bin.Role), string(tree.Role)+"-")
-	if !ok || !isBin(digits) || !strings.HasPrefix(digest(p), digits) {
-		return Unclaimed
-	}
-	switch tree.Role {
-	case RoleClaimed:
+	case tree == RoleClaimed:
 		return Claimed
-	case RoleUnclaimed:
-		shared := func(id key.ID) bool { return slices.Contains(bin.Keys, id) }
-		if len(project.Keys) > 0 && !slices.ContainsFunc(project.Keys, shared) {
-			return RecentlyClaimed
-		}
+	}
+	project, bin := chain[at], chain[at-1]
+	shared := func(id key.ID) bool { return slices.Contains(bin.Keys, id) }
+	if len(project.Keys) > 0 && !slices.ContainsFunc(project.Keys, shared) {
+		return RecentlyClaimed
 	}
 	return Unclaimed
 }

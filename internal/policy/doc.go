@@ -5,8 +5,12 @@
 //
 //	root
 //	 └─ targets
-//	     ├─ claimed ─ claimed-3f ─ project.flask      terminating
-//	     └─ unclaimed ─ unclaimed-3f ─ project.oldlib terminating
+//	     └─ claimed
+//	         └─ claimed-3f
+//	             ├─ project.flask
+//	             └─ unclaimed              last, always
+//	                 └─ unclaimed-3f
+//	                     └─ project.oldlib
 //
 // Invariants:
 //
@@ -16,9 +20,11 @@
 //   - Files are listed in project roles and nowhere else. A project has one role,
 //     project.NAME, in whichever tree it is delegated; a normalised name holds no dot,
 //     so no other role can have that name.
-//   - claimed comes before unclaimed; project delegations are terminating, all
-//     others are not. So a project that is delegated in the claimed tree is never looked
-//     for in the other.
+//   - Every delegation is terminating, and a claimed bin delegates to unclaimed after all its
+//     projects, for its own paths. So a project that is delegated in the claimed tree is never looked
+//     for in the other, and a file that is served in the place of another leads
+//     nowhere (docs/decisions/0013).
+//   - targets, claimed and unclaimed have keys of their own.
 //   - What can not be classified gets the lowest assurance.
 //
 // The package is pure: no file, socket, clock or logger. All values are immutable

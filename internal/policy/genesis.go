@@ -17,7 +17,7 @@ var ErrDelegated = errors.New("project is delegated already")
 
 // Thresholds says how many of a role's keys must sign. Zero means one.
 type Thresholds struct {
-	Root, Targets, Claimed, Registry, Snapshot, Timestamp int
+	Root, Targets, Claimed, Unclaimed, Registry, Snapshot, Timestamp int
 }
 
 func (t Thresholds) of(r KeyRole) int {
@@ -29,6 +29,8 @@ func (t Thresholds) of(r KeyRole) int {
 		n = t.Targets
 	case KeyClaimed:
 		n = t.Claimed
+	case KeyUnclaimed:
+		n = t.Unclaimed
 	case KeyRegistry:
 		n = t.Registry
 	case KeySnapshot:
@@ -105,7 +107,8 @@ func (g *genesis) check() error {
 }
 
 // checkApart refuses a key in two key roles: whoever takes over the server would
-// hold the offline one too.
+// hold the offline one too, and a file of unclaimed that is served under the name of another
+// offline role must not verify there.
 func (g *genesis) checkApart() error {
 	holder := make(map[[32]byte]KeyRole)
 	for _, r := range KeyRoles() {
@@ -154,15 +157,12 @@ func (g *genesis) root() error {
 // everything matches every distribution file.
 const everything = "*/*/*"
 
-// top drafts the top-level targets. The order of the two delegations is the heart of the
-// topology: what is claimed is never looked for in the other tree.
+// top drafts the top-level targets. Its one delegation ends the search: whatever is served
+// under the name of a role of the claimed tree, nothing is looked for beside it.
 func (g *genesis) top() error {
-	tree := func(role tuf.RoleName) repo.Delegation {
-		signer, _ := SignedBy(role)
-		return repo.Delegation{Role: role, Authority: g.authority[signer], Paths: []string{everything}}
-	}
+	claimed := repo.Delegation{Role: RoleClaimed, Authority: g.authority[KeyClaimed], Paths: []string{everything}, Terminating: true}
 	return g.add(repo.NewTargets(repo.TargetsSpec{
-		Delegations: []repo.Delegation{tree(RoleClaimed), tree(RoleUnclaimed)},
+		Delegations: []repo.Delegation{claimed},
 		Members:     map[string][]byte{BinsMember: strconv.AppendInt(nil, int64(g.Layout.Bins()), 10)},
 	}, g.issue(tuf.RoleTargets, g.Lifetimes.Targets)))
 }
@@ -180,7 +180,9 @@ func (g *genesis) trees() error {
 		for bin := range g.Layout.BinNames() {
 			role := tree.bin(bin)
 			signer, _ := SignedBy(role)
-			bins = append(bins, repo.Delegation{Role: role, Authority: g.authority[signer], Paths: []string{g.Layout.BinPattern(bin)}})
+			bins = append(bins, repo.Delegation{
+				Role: role, Authority: g.authority[signer], Paths: []string{g.Layout.BinPattern(bin)}, Terminating: true,
+			})
 		}
 		if err := g.add(repo.NewTargets(repo.TargetsSpec{Delegations: bins}, g.issue(tree.role, tree.lifetime, everything))); err != nil {
 			return err
@@ -190,18 +192,17 @@ func (g *genesis) trees() error {
 }
 
 func (g *genesis) bins() error {
-	for _, tree := range []struct {
-		role     func(string) tuf.RoleName
-		lifetime time.Duration
-	}{
-		{claimedBin, g.Lifetimes.NothingClaimed},
-		{unclaimedBin, g.Lifetimes.UnclaimedBin},
-	} {
-		for bin := range g.Layout.BinNames() {
-			issue := g.issue(tree.role(bin), tree.lifetime, g.Layout.BinPattern(bin))
-			if err := g.add(repo.NewTargets(repo.TargetsSpec{}, issue)); err != nil {
-				return err
-			}
+	for bin := range g.Layout.BinNames() {
+		spec := repo.TargetsSpec{Delegations: []repo.Delegation{g.Layout.FallThrough(bin, g.authority[KeyUnclaimed])}}
+		issue := g.issue(claimedBin(bin), g.Lifetimes.NothingClaimed, g.Layout.BinPattern(bin))
+		if err := g.add(repo.NewTargets(spec, issue)); err != nil {
+			return err
+		}
+	}
+	for bin := range g.Layout.BinNames() {
+		issue := g.issue(unclaimedBin(bin), g.Lifetimes.UnclaimedBin, g.Layout.BinPattern(bin))
+		if err := g.add(repo.NewTargets(repo.TargetsSpec{}, issue)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -228,8 +229,8 @@ func NewProject(l Layout, p pypi.Project, a tuf.Authority) repo.Delegation {
 	return repo.Delegation{Role: ProjectRole(p), Authority: a, Paths: []string{l.ProjectPattern(p)}, Terminating: true}
 }
 
-// AddProject returns the edit of the project's bin that delegates to it, after all
-// other projects. It returns [ErrDelegated] if the bin does so already: with
+// AddProject returns the edit of the project's unclaimed bin that delegates to it, after all
+// other projects. ([AddClaimed] is that of a claimed bin.) It returns [ErrDelegated] if the bin does so already: with
 // other keys that would be a change of hands, which is not done by adding.
 func AddProject(l Layout, bin *tuf.Targets, p pypi.Project, a tuf.Authority) (repo.TargetsEdit, error) {
 	d := NewProject(l, p, a)

@@ -132,11 +132,7 @@ func TestGenesis(t *testing.T) {
 			if set.Snapshot().Len() != 3+2*bins {
 				t.Errorf("snapshot lists %d roles", set.Snapshot().Len())
 			}
-			checkTree(t, r, set.Targets(), 0, policy.RoleClaimed, layout(t, bins), 365*day, 365*day)
-			checkTree(t, r, set.Targets(), 1, policy.RoleUnclaimed, layout(t, bins), 365*day, 90*day)
-			if set.Targets().Delegations().Len() != 2 {
-				t.Errorf("top-level targets delegate to %d roles", set.Targets().Delegations().Len())
-			}
+			checkTrees(t, r, set.Targets(), layout(t, bins))
 			for role, lifetime := range map[string]time.Duration{"root": 365 * day, "targets": 365 * day, "snapshot": 7 * day, "timestamp": day} {
 				expires := map[string]time.Time{
 					"root": set.Root().Expires(), "targets": set.Targets().Expires(), "snapshot": set.Snapshot().Expires(), "timestamp": set.Timestamp().Expires(),
@@ -149,26 +145,44 @@ func TestGenesis(t *testing.T) {
 	}
 }
 
-func checkTree(t *testing.T, r *repository, top *tuf.Targets, at int, name tuf.RoleName, l policy.Layout, lifetime, binLifetime time.Duration) {
+// follow verifies what a delegation says, and the role that it leads to.
+func follow(t *testing.T, r *repository, from *tuf.Targets, at int, name tuf.RoleName, pattern string, lifetime time.Duration) *tuf.Targets {
 	t.Helper()
-	d := top.Delegations().At(at)
-	if d.Name() != name || d.Terminating() || !slices.Equal(d.Paths(), []string{"*/*/*"}) {
-		t.Fatalf("delegation %d of targets is %s", at, d.Raw())
+	d := from.Delegations().At(at)
+	if d.Name() != name || !d.Terminating() || !slices.Equal(d.Paths(), []string{pattern}) {
+		t.Fatalf("delegation %d is %s, want %s for %s, terminating", at, d.Raw(), name, pattern)
 	}
-	tree := r.read(t, name, 1, authorityOf(t, d))
-	if tree.Len() != 0 || tree.Delegations().Len() != l.Bins() || !tree.Expires().Equal(now.Add(lifetime)) {
-		t.Errorf("%s lists %d targets, %d bins, until %v", name, tree.Len(), tree.Delegations().Len(), tree.Expires())
+	v := r.read(t, name, 1, authorityOf(t, d))
+	signer, _ := policy.SignedBy(name)
+	if !authorityOf(t, d).Equal(authority(t, 1, r.keys[signer])) {
+		t.Errorf("%s is signed by other keys than %s", name, signer)
 	}
+	if v.Len() != 0 || !v.Expires().Equal(now.Add(lifetime)) {
+		t.Errorf("%s lists %d targets, until %v", name, v.Len(), v.Expires())
+	}
+	return v
+}
+
+func checkTrees(t *testing.T, r *repository, top *tuf.Targets, l policy.Layout) {
+	t.Helper()
+	if top.Delegations().Len() != 1 {
+		t.Errorf("top-level targets delegate to %d roles, want to claimed alone", top.Delegations().Len())
+	}
+	claimed := follow(t, r, top, 0, "claimed", "*/*/*", 365*day)
 	i := 0
 	for bin := range l.BinNames() {
-		d := tree.Delegations().At(i)
-		i++
-		if d.Name() != name+"-"+tuf.RoleName(bin) || d.Terminating() || !slices.Equal(d.Paths(), []string{bin + "/*/*"}) {
-			t.Fatalf("delegation of %s is %s", name, d.Raw())
+		pattern := bin + "/*/*"
+		claimedBin := follow(t, r, claimed, i, "claimed-"+tuf.RoleName(bin), pattern, 365*day)
+		if claimedBin.Delegations().Len() != 1 || !policy.FallsThroughLast(claimedBin) {
+			t.Errorf("claimed-%s delegates to %d roles, want to unclaimed alone", bin, claimedBin.Delegations().Len())
 		}
-		v := r.read(t, d.Name(), 1, authorityOf(t, d))
-		if v.Len() != 0 || v.Delegations() != nil || v.Version() != 1 || !v.Expires().Equal(now.Add(binLifetime)) {
-			t.Fatalf("%s is %s", d.Name(), v.Bytes())
+		unclaimed := follow(t, r, claimedBin, 0, "unclaimed", pattern, 365*day)
+		unclaimedBin := follow(t, r, unclaimed, i, "unclaimed-"+tuf.RoleName(bin), pattern, 90*day)
+		if unclaimedBin.Delegations() != nil {
+			t.Errorf("unclaimed-%s delegates", bin)
+		}
+		if i++; claimed.Delegations().Len() != l.Bins() || unclaimed.Delegations().Len() != l.Bins() {
+			t.Fatalf("%d and %d bins, want %d", claimed.Delegations().Len(), unclaimed.Delegations().Len(), l.Bins())
 		}
 	}
 }
@@ -224,8 +238,8 @@ func TestGenesisOfManyBins(t *testing.T) {
 	if set.Snapshot().Len() != 3+2*65536 {
 		t.Errorf("snapshot lists %d roles", set.Snapshot().Len())
 	}
-	for i, tree := range []tuf.RoleName{policy.RoleClaimed, policy.RoleUnclaimed} {
-		v := r.read(t, tree, 1, authorityOf(t, set.Targets().Delegations().At(i)))
+	for _, tree := range []policy.KeyRole{policy.KeyClaimed, policy.KeyUnclaimed} {
+		v := r.read(t, tuf.RoleName(tree), 1, authority(t, 1, r.keys[tree]))
 		for d := range v.Delegations().All() {
 			if _, ok := r.files[fileName(d.Name(), 1)]; ok {
 				r.read(t, d.Name(), 1, authorityOf(t, d))
@@ -239,16 +253,16 @@ func TestGenesisOfManyBins(t *testing.T) {
 
 func TestGenesisThresholds(t *testing.T) {
 	keys := newKeyring(t).public()
-	for _, r := range []policy.KeyRole{policy.KeyRoot, policy.KeyTargets, policy.KeyClaimed} {
+	for _, r := range []policy.KeyRole{policy.KeyRoot, policy.KeyTargets, policy.KeyClaimed, policy.KeyUnclaimed} {
 		keys[r] = []*key.Public{signerOf(t, string(r)+"1").Public(), signerOf(t, string(r)+"2").Public(), signerOf(t, string(r)+"3").Public()}
 	}
 	drafts, err := policy.Genesis(policy.GenesisSpec{
-		Layout: layout(t, 16), Keys: keys, Now: now, Thresholds: policy.Thresholds{Root: 3, Targets: 2, Claimed: 2},
+		Layout: layout(t, 16), Keys: keys, Now: now, Thresholds: policy.Thresholds{Root: 3, Targets: 2, Claimed: 2, Unclaimed: 3},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	need := map[policy.KeyRole]int{policy.KeyRoot: 3, policy.KeyTargets: 2, policy.KeyClaimed: 2}
+	need := map[policy.KeyRole]int{policy.KeyRoot: 3, policy.KeyTargets: 2, policy.KeyClaimed: 2, policy.KeyUnclaimed: 3}
 	for _, d := range drafts {
 		r, _ := policy.SignedBy(d.Role())
 		if got, want := d.Authority().Threshold(), max(need[r], 1); got != want {
@@ -281,6 +295,8 @@ func TestGenesisRefuses(t *testing.T) {
 		{"threshold above keys", func(s *policy.GenesisSpec) { s.Thresholds.Root = 2 }, nil},
 		{"threshold below one", func(s *policy.GenesisSpec) { s.Thresholds.Snapshot = -1 }, nil},
 		{"key in two roles", func(s *policy.GenesisSpec) { s.Keys[policy.KeyClaimed] = s.Keys[policy.KeyRegistry] }, repo.ErrSharedKey},
+		{"unclaimed with the key of targets", func(s *policy.GenesisSpec) { s.Keys[policy.KeyUnclaimed] = s.Keys[policy.KeyTargets] }, repo.ErrSharedKey},
+		{"unclaimed with the key of claimed", func(s *policy.GenesisSpec) { s.Keys[policy.KeyUnclaimed] = s.Keys[policy.KeyClaimed] }, repo.ErrSharedKey},
 		{"key twice in one role", func(s *policy.GenesisSpec) {
 			s.Keys[policy.KeyRoot] = append(s.Keys[policy.KeyRoot], s.Keys[policy.KeyRoot]...)
 		}, nil},

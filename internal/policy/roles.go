@@ -9,7 +9,8 @@ import (
 	"example.com/bailiwick/tuf"
 )
 
-// The two trees, in the order in which top-level targets delegate to them.
+// The heads of the two trees. Top-level targets delegate to claimed; every claimed bin delegates to
+// unclaimed, after all its projects.
 const (
 	RoleClaimed   tuf.RoleName = "claimed"
 	RoleUnclaimed tuf.RoleName = "unclaimed"
@@ -130,12 +131,13 @@ func isBin(s string) bool {
 // file.
 type KeyRole string
 
-// The keys of a repository in standard custody. Root, targets and claimed are kept offline;
+// The keys of a repository in standard custody. Root, targets, claimed and unclaimed are kept offline;
 // the server holds the others.
 const (
 	KeyRoot      KeyRole = "root"      // signs root
-	KeyTargets   KeyRole = "targets"   // signs targets and unclaimed
+	KeyTargets   KeyRole = "targets"   // signs targets
 	KeyClaimed   KeyRole = "claimed"   // signs claimed and its bins
+	KeyUnclaimed KeyRole = "unclaimed" // signs unclaimed, and nothing else may: see Genesis
 	KeyRegistry  KeyRole = "registry"  // signs unclaimed bins and projects nobody claimed
 	KeySnapshot  KeyRole = "snapshot"  // signs snapshot
 	KeyTimestamp KeyRole = "timestamp" // signs timestamp
@@ -143,7 +145,7 @@ const (
 
 // KeyRoles returns all of them, offline ones first.
 func KeyRoles() []KeyRole {
-	return []KeyRole{KeyRoot, KeyTargets, KeyClaimed, KeyRegistry, KeySnapshot, KeyTimestamp}
+	return []KeyRole{KeyRoot, KeyTargets, KeyClaimed, KeyUnclaimed, KeyRegistry, KeySnapshot, KeyTimestamp}
 }
 
 // Online reports whether the server holds the key in standard custody.
@@ -162,10 +164,12 @@ func SignedBy(role tuf.RoleName) (KeyRole, bool) {
 		return KeyTimestamp, true
 	case KindSnapshot:
 		return KeySnapshot, true
-	case KindTargets, KindUnclaimed:
+	case KindTargets:
 		return KeyTargets, true
 	case KindClaimed, KindClaimedBin:
 		return KeyClaimed, true
+	case KindUnclaimed:
+		return KeyUnclaimed, true
 	case KindUnclaimedBin, KindProject:
 		return KeyRegistry, true
 	case KindOther:

@@ -20,7 +20,7 @@ func TestKindAndKeysOfRoles(t *testing.T) {
 		{"snapshot", policy.KindSnapshot, policy.KeySnapshot},
 		{"targets", policy.KindTargets, policy.KeyTargets},
 		{"claimed", policy.KindClaimed, policy.KeyClaimed},
-		{"unclaimed", policy.KindUnclaimed, policy.KeyTargets},
+		{"unclaimed", policy.KindUnclaimed, policy.KeyUnclaimed},
 		{"claimed-3f", policy.KindClaimedBin, policy.KeyClaimed},
 		{"claimed-0", policy.KindClaimedBin, policy.KeyClaimed},
 		{"unclaimed-3f", policy.KindUnclaimedBin, policy.KeyRegistry},
@@ -64,7 +64,7 @@ func TestKeyRoles(t *testing.T) {
 	if want := []policy.KeyRole{policy.KeyRegistry, policy.KeySnapshot, policy.KeyTimestamp}; !slices.Equal(online, want) {
 		t.Errorf("online keys are %v, want %v", online, want)
 	}
-	if len(policy.KeyRoles()) != 6 {
+	if len(policy.KeyRoles()) != 7 {
 		t.Errorf("key roles are %v", policy.KeyRoles())
 	}
 }
@@ -88,18 +88,25 @@ func TestAssess(t *testing.T) {
 	}{
 		{"claimed", chain(claimed, claimedBin, own), policy.Claimed},
 		{"claimed, listed by a role of the maintainers", chain(claimed, claimedBin, own, link("ci", registry)), policy.Claimed},
-		{"recently claimed", chain(unclaimed, unclaimedBin, own), policy.RecentlyClaimed},
-		{"recently claimed, with a role of the maintainers", chain(unclaimed, unclaimedBin, own, link("ci", registry)), policy.RecentlyClaimed},
-		{"unclaimed", chain(unclaimed, unclaimedBin, registrys), policy.Unclaimed},
-		{"registry among the maintainers", chain(unclaimed, unclaimedBin, link("project.flask", maintainer, registry)), policy.Unclaimed},
-		{"unclaimed with a claimed-looking tail", chain(unclaimed, unclaimedBin, registrys, claimed, claimedBin, own), policy.Unclaimed},
-		{"project without keys", chain(unclaimed, unclaimedBin, link("project.flask")), policy.Unclaimed},
+		{"recently claimed", chain(claimed, claimedBin, unclaimed, unclaimedBin, own), policy.RecentlyClaimed},
+		{"recently claimed, with a role of the maintainers", chain(claimed, claimedBin, unclaimed, unclaimedBin, own, link("ci", registry)), policy.RecentlyClaimed},
+		{"unclaimed", chain(claimed, claimedBin, unclaimed, unclaimedBin, registrys), policy.Unclaimed},
+		{"registry among the maintainers", chain(claimed, claimedBin, unclaimed, unclaimedBin, link("project.flask", maintainer, registry)), policy.Unclaimed},
+		{"unclaimed with a claimed-looking tail", chain(claimed, claimedBin, unclaimed, unclaimedBin, registrys, claimed, claimedBin, own), policy.Unclaimed},
+		{"project without keys", chain(claimed, claimedBin, unclaimed, unclaimedBin, link("project.flask")), policy.Unclaimed},
 		{"no chain", nil, policy.Unclaimed},
 		{"listed by the bin", chain(claimed, claimedBin), policy.Unclaimed},
 		{"listed by top-level targets", chain(), policy.Unclaimed},
 		{"not from the top", []policy.ChainLink{claimed, claimedBin, own, own}, policy.Unclaimed},
 		{"bin of the other tree", chain(claimed, unclaimedBin, own), policy.Unclaimed},
 		{"claimed bin below unclaimed", chain(unclaimed, claimedBin, own), policy.Unclaimed},
+		{"unclaimed below targets", chain(unclaimed, unclaimedBin, own), policy.Unclaimed},
+		{"unclaimed below claimed", chain(claimed, unclaimed, unclaimedBin, own), policy.Unclaimed},
+		{"unclaimed below another project's bin", chain(claimed, link("claimed-zz", offline), unclaimed, unclaimedBin, own), policy.Unclaimed},
+		{"bins of two sizes", chain(claimed, link(l.ClaimedBin(p)[:9], offline), unclaimed, unclaimedBin, own), policy.Unclaimed},
+		{"a bin in the place of claimed", chain(claimed, own), policy.Unclaimed},
+		{"claimed in the place of its bin", chain(claimed, claimed, own), policy.Unclaimed},
+		{"both trees", chain(claimed, claimedBin, unclaimed, claimedBin, own), policy.Unclaimed},
 		{"bin of another project", chain(claimed, link("claimed-zz", offline), own), policy.Unclaimed},
 		{"another project's bin", chain(claimed, link(l.ClaimedBin(project(t, "django")), offline), own), policy.Unclaimed},
 		{"no project role", chain(claimed, claimedBin, link("flask", maintainer)), policy.Unclaimed},

@@ -119,7 +119,7 @@ func (b *batch) list(p pypi.Project) (*fileList, error) {
 
 func (b *batch) open(p pypi.Project) (*fileList, error) {
 	layout := b.state.layout
-	claimed, err := b.role(policy.RoleClaimed, layout.ClaimedBin(p))
+	claimed, err := b.role(layout.ClaimedChain(p)...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the claimed projects of bin %s: %w", layout.Bin(p), err)
 	}
@@ -133,7 +133,7 @@ func (b *batch) open(p pypi.Project) (*fileList, error) {
 		return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
 	}
 	binName := layout.UnclaimedBin(p)
-	bin, err := b.role(policy.RoleUnclaimed, binName)
+	bin, err := b.role(layout.UnclaimedChain(p)...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the unclaimed projects of bin %s: %w", layout.Bin(p), err)
 	}
@@ -152,7 +152,7 @@ func (b *batch) open(p pypi.Project) (*fileList, error) {
 	if !b.registryMaySign(l.authority) {
 		return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
 	}
-	if l.base, err = b.role(policy.RoleUnclaimed, binName, role); err != nil {
+	if l.base, err = b.role(append(layout.UnclaimedChain(p), role)...); err != nil {
 		return nil, fmt.Errorf("reading the files of project %s: %w", p, err)
 	}
 	return l, nil
@@ -166,7 +166,8 @@ func (b *batch) role(chain ...tuf.RoleName) (*tuf.Targets, error) {
 
 // binAuthority returns the keys of an unclaimed bin, which are also those of its new projects.
 func (b *batch) binAuthority(bin tuf.RoleName) (tuf.Authority, error) {
-	unclaimed, err := b.role(policy.RoleUnclaimed)
+	chain := binChain(b.state.layout, bin)
+	unclaimed, err := b.role(chain[:len(chain)-1]...)
 	if err != nil {
 		return tuf.Authority{}, fmt.Errorf("reading the role %s: %w", policy.RoleUnclaimed, err)
 	}
@@ -175,6 +176,12 @@ func (b *batch) binAuthority(bin tuf.RoleName) (tuf.Authority, error) {
 		return tuf.Authority{}, fmt.Errorf("the role %s does not delegate %s", policy.RoleUnclaimed, bin)
 	}
 	return d.Authority()
+}
+
+// binChain returns the chain of delegations that leads to an unclaimed bin.
+func binChain(l policy.Layout, bin tuf.RoleName) []tuf.RoleName {
+	name, _ := policy.BinOf(bin)
+	return l.UnclaimedBinChain(name)
 }
 
 // delegation returns the delegation of a role, if the delegator has one.
@@ -200,7 +207,7 @@ func (b *batch) renew(role tuf.RoleName) error {
 	}
 	if !isProject {
 		// Read now, so that a damaged bin fails its own renewal and not the batch.
-		if _, err := b.role(policy.RoleUnclaimed, role); err != nil {
+		if _, err := b.role(binChain(b.state.layout, role)...); err != nil {
 			return err
 		}
 		b.binJob(role)
@@ -316,7 +323,7 @@ func (b *batch) buildBins(ctx context.Context) {
 }
 
 func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
-	base, err := b.role(policy.RoleUnclaimed, j.name)
+	base, err := b.role(binChain(b.state.layout, j.name)...)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("reading bin %s: %w", j.name, err)
 	}

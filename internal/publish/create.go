@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Bounds of a check.
 const (
 	maxProblems = 20 // reported
-	maxDepth    = 8  // of delegations below targets; ours are three deep, maintainers may add a few
+	maxDepth    = 10 // of delegations below targets; ours are five deep, maintainers may add a few
 )
 
 // Create writes publication 1 into an empty ledger: the first version of every role, as signed by
@@ -84,11 +85,19 @@ func checkAll(read reader, head Head, roles []Role) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, errors.Join(append(problems, err)...))
 	}
-	reached := make(map[tuf.RoleName]int)
-	problems = append(problems, checkBranch(set, read.loader(), reached, nil)...)
+	check := &treeCheck{set: set, load: read.loader(), reached: make(map[tuf.RoleName]int), walked: make(map[[sha256.Size]byte]bool)}
+	check.branch(nil)
+	problems = append(problems, check.problems...)
+	reached := check.reached
 	for _, tree := range []tuf.RoleName{policy.RoleClaimed, policy.RoleUnclaimed} {
 		if n, ok := reached[tree]; !ok || n != layout.Bins() {
 			problems = append(problems, fmt.Errorf("the role %s is missing, or delegates %d bins of %d", tree, n, layout.Bins()))
+		}
+	}
+	for bin := range layout.BinNames() {
+		chain := layout.ClaimedBinChain(bin)
+		if t, err := set.Delegated(read.loader(), chain...); err == nil && !policy.FallsThroughLast(t) {
+			problems = append(problems, fmt.Errorf("the last delegation of the role %s is not the one to %s", chain[len(chain)-1], policy.RoleUnclaimed))
 		}
 	}
 	for role := range set.Snapshot().All() {
@@ -105,12 +114,23 @@ func checkAll(read reader, head Head, roles []Role) error {
 	return nil
 }
 
-// checkBranch verifies a role and all that it delegates. It notes in reached how many roles each
-// role delegates.
-func checkBranch(set *trust.Set, load trust.Loader, reached map[tuf.RoleName]int, chain []tuf.RoleName) []error {
-	role, err := set.Delegated(load, chain...)
+// treeCheck verifies every role that a repository delegates.
+type treeCheck struct {
+	set      *trust.Set
+	load     trust.Loader
+	reached  map[tuf.RoleName]int       // how many roles each role delegates
+	walked   map[[sha256.Size]byte]bool // the digests of files whose delegations were followed
+	problems []error
+}
+
+// branch verifies a role and all that it delegates. A role that is reached by several
+// delegations, as unclaimed is from every claimed bin, is verified by each of them; what it
+// delegates itself is the same each time, and followed once.
+func (c *treeCheck) branch(chain []tuf.RoleName) {
+	role, err := c.set.Delegated(c.load, chain...)
 	if err != nil {
-		return []error{err}
+		c.problems = append(c.problems, err)
+		return
 	}
 	name := tuf.RoleTargets
 	if len(chain) > 0 {
@@ -118,17 +138,18 @@ func checkBranch(set *trust.Set, load trust.Loader, reached map[tuf.RoleName]int
 	}
 	ds := role.Delegations()
 	if ds == nil || len(chain) >= maxDepth {
-		reached[name] = 0
-		return nil
+		c.reached[name] = 0
+		return
 	}
-	reached[name] = ds.Len()
-	var problems []error
+	c.reached[name] = ds.Len()
+	if c.walked[role.Digest()] {
+		return
+	}
+	c.walked[role.Digest()] = true
 	for d := range ds.All() {
-		below := append(chain[:len(chain):len(chain)], d.Name())
-		problems = append(problems, checkBranch(set, load, reached, below)...)
-		if len(problems) > maxProblems {
-			break
+		c.branch(append(chain[:len(chain):len(chain)], d.Name()))
+		if len(c.problems) > maxProblems {
+			return
 		}
 	}
-	return problems
 }

@@ -130,11 +130,11 @@ func TestPublishMakesAFileVisible(t *testing.T) {
 		file.RequiresPython != ">=3.9" || !file.UploadTime.Equal(publishtest.Start()) || file.Version != "3.1.0" {
 		t.Errorf("listed as %+v", file)
 	}
-	roles := make([]tuf.RoleName, 0, 4)
+	roles := make([]tuf.RoleName, 0, 6)
 	for _, link := range found.Chain {
 		roles = append(roles, link.Role)
 	}
-	want := []tuf.RoleName{"targets", "unclaimed", v.Layout().UnclaimedBin(c.File.Project), "project.flask"}
+	want := slices.Concat([]tuf.RoleName{"targets"}, v.Layout().UnclaimedChain(c.File.Project), []tuf.RoleName{"project.flask"})
 	if !slices.Equal(roles, want) {
 		t.Errorf("found through %v, want %v", roles, want)
 	}

@@ -206,7 +206,8 @@ func TestExpiredClaimedBin(t *testing.T) {
 	by := keys[policy.KeyClaimed]
 	issue := publishtest.Issue(t, layout.ClaimedBin(flask), publishtest.Start(), by)
 	issue.Expires = publishtest.Start().Add(24 * time.Hour)
-	d, err := repo.NewTargets(repo.TargetsSpec{}, issue)
+	fall := layout.FallThrough(layout.Bin(flask), publishtest.Issue(t, policy.RoleUnclaimed, publishtest.Start(), keys[policy.KeyUnclaimed]).Authority)
+	d, err := repo.NewTargets(repo.TargetsSpec{Delegations: []repo.Delegation{fall}}, issue)
 	if err != nil {
 		t.Fatal(err)
 	}

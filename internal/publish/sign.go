@@ -147,7 +147,7 @@ func (b *batch) sign(ctx context.Context, c Sign) (edit, error) {
 // a bin on the way has expired; and renews the one bin that we can.
 func (b *batch) searchable(p pypi.Project) error {
 	layout := b.state.layout
-	claimed, err := b.role(policy.RoleClaimed, layout.ClaimedBin(p))
+	claimed, err := b.role(layout.ClaimedChain(p)...)
 	if err != nil {
 		return fmt.Errorf("reading the claimed projects of bin %s: %w", layout.Bin(p), err)
 	}
@@ -155,7 +155,7 @@ func (b *batch) searchable(p pypi.Project) error {
 		return fmt.Errorf("project %s: role %s: %w", p, layout.ClaimedBin(p), ErrExpired)
 	}
 	name := layout.UnclaimedBin(p)
-	bin, err := b.role(policy.RoleUnclaimed, name)
+	bin, err := b.role(layout.UnclaimedChain(p)...)
 	if err != nil {
 		return fmt.Errorf("reading the unclaimed projects of bin %s: %w", layout.Bin(p), err)
 	}
@@ -273,14 +273,13 @@ func (b *batch) publishSigned(p *Publication) {
 // verify checks a project's roles in the staged publication, and that clients find what was signed.
 func (s *signing) verify(next *trust.Set, load trust.Loader) error {
 	role := policy.ProjectRole(s.request.Project)
-	chain := []tuf.RoleName{s.standing.Tree, s.standing.Bin, role}
-	project, err := next.Delegated(load, chain...)
+	project, err := next.Delegated(load, s.standing.Below(role)...)
 	if err != nil {
 		return fmt.Errorf("project %s: %w", s.request.Project, err)
 	}
 	if ds := project.Delegations(); ds != nil {
 		for d := range ds.All() {
-			if _, err := next.Delegated(load, append(chain[:3:3], d.Name())...); err != nil {
+			if _, err := next.Delegated(load, s.standing.Below(role, d.Name())...); err != nil {
 				return fmt.Errorf("project %s: %w", s.request.Project, err)
 			}
 		}

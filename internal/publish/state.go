@@ -117,7 +117,7 @@ func (s *state) checkSigners(ctx context.Context, signers Signers) error {
 			return err
 		}
 	}
-	unclaimed, err := s.view.set.Delegated(s.view.loader(ctx), policy.RoleUnclaimed)
+	unclaimed, err := s.unclaimed(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -130,6 +130,19 @@ func (s *state) checkSigners(ctx context.Context, signers Signers) error {
 		return mustSign(d.Name(), a, signers.Registry)
 	}
 	return fmt.Errorf("%w: the role %s delegates nothing", ErrDamaged, policy.RoleUnclaimed)
+}
+
+// unclaimed reads the role of the unclaimed tree by way of the first claimed bin that can be read: a
+// bin that is damaged or expired is no reason to keep the others from being served.
+func (s *state) unclaimed(ctx context.Context) (t *tuf.Targets, err error) {
+	load := s.view.loader(ctx)
+	for bin := range s.layout.BinNames() {
+		chain := s.layout.UnclaimedBinChain(bin)
+		if t, err = s.view.set.Delegated(load, chain[:len(chain)-1]...); err == nil {
+			break
+		}
+	}
+	return t, err
 }
 
 func mustSign(role tuf.RoleName, a tuf.Authority, s key.Signer) error {

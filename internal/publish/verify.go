@@ -69,7 +69,7 @@ func (b *batch) checks(next *trust.Set, load trust.Loader) []func() error {
 	var checks []func() error
 	for name := range b.bins {
 		checks = append(checks, func() error {
-			_, err := next.Delegated(load, policy.RoleUnclaimed, name)
+			_, err := next.Delegated(load, binChain(b.state.layout, name)...)
 			return err
 		})
 	}
@@ -89,7 +89,7 @@ func (b *batch) checks(next *trust.Set, load trust.Loader) []func() error {
 // verify checks a project's role in the staged publication.
 func (l *fileList) verify(next *trust.Set, load trust.Loader) error {
 	role := policy.ProjectRole(l.project)
-	if _, err := next.Delegated(load, policy.RoleUnclaimed, l.layout.UnclaimedBin(l.project), role); err != nil {
+	if _, err := next.Delegated(load, append(l.layout.UnclaimedChain(l.project), role)...); err != nil {
 		return fmt.Errorf("project %s: %w", l.project, err)
 	}
 	for path, want := range l.changed {

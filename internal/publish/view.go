@@ -97,10 +97,10 @@ func (v *View) Project(ctx context.Context, p pypi.Project) ([]*trust.Found, int
 // a role, and for one whose role says nothing or what this program does not know.
 func (v *View) Status(ctx context.Context, p pypi.Project) (policy.Status, error) {
 	role, load := policy.ProjectRole(p), v.loader(ctx)
-	for _, bin := range [][]tuf.RoleName{{policy.RoleClaimed, v.layout.ClaimedBin(p)}, {policy.RoleUnclaimed, v.layout.UnclaimedBin(p)}} {
+	for _, bin := range [][]tuf.RoleName{v.layout.ClaimedChain(p), v.layout.UnclaimedChain(p)} {
 		t, err := ceremony.Role(v.set, load, bin...)
 		if err != nil {
-			return policy.Status{}, fmt.Errorf("reading the delegations of %s: %w", bin[1], err)
+			return policy.Status{}, fmt.Errorf("reading the delegations of %s: %w", bin[len(bin)-1], err)
 		}
 		ds := t.Delegations()
 		if ds == nil {

@@ -95,9 +95,7 @@ func (s *Server) delegates(ctx context.Context, p pypi.Project) bool {
 func (s *Server) pageKey(p pypi.Project) string {
 	set := s.publisher.Current().Set()
 	key := "project " + p.String()
-	for _, role := range []tuf.RoleName{
-		tuf.RoleTargets, policy.RoleClaimed, s.layout.ClaimedBin(p), policy.RoleUnclaimed, s.layout.UnclaimedBin(p), policy.ProjectRole(p),
-	} {
+	for _, role := range append(s.layout.UnclaimedChain(p), tuf.RoleTargets, policy.ProjectRole(p)) {
 		pinned, _ := set.Snapshot().Lookup(role) // 0 for a role that is not there
 		key += " " + strconv.FormatInt(pinned.Version, 10)
 	}

@@ -126,7 +126,7 @@ func (r *Repo) role(name string) *Role {
 	return r.Roles[name]
 }
 
-// Delegate appends a delegation to a role. The delegated role is made if it is
+// Delegate appends a delegation to a role; one to "unclaimed" stays the last. The delegated role is made if it is
 // not there, with one key of its own or the holders of d.
 func (r *Repo) Delegate(from string, d Delegation) *Role {
 	parent := r.role(from)
@@ -136,7 +136,11 @@ func (r *Repo) Delegate(from string, d Delegation) *Role {
 	} else {
 		child.Holders = d.Holders
 	}
-	parent.Delegations = append(parent.Delegations, d)
+	at := len(parent.Delegations)
+	if at > 0 && parent.Delegations[at-1].Name == "unclaimed" {
+		at--
+	}
+	parent.Delegations = slices.Insert(parent.Delegations, at, d)
 	r.dirty[from] = true
 	return child
 }

@@ -15,21 +15,16 @@ type Project struct {
 	Files   map[string][]byte // by file name
 }
 
-// Bailiwick delegates as the product's repositories do, with 16 bins: targets →
-// claimed, unclaimed → bins → project roles; and publishes.
+// Bailiwick delegates as the product's repositories do, with 16 bins: targets → claimed → claimed
+// bins → project roles and, last, unclaimed → unclaimed bins → project roles; and publishes.
 func (r *Repo) Bailiwick(projects ...Project) {
-	everything := []string{"*/*/*"}
-	registry := One("registry")
-	for _, tree := range []string{"claimed", "unclaimed"} {
-		r.Delegate("targets", Delegation{Name: tree, Paths: everything})
-		for bin := range 16 {
-			digit := fmt.Sprintf("%x", bin)
-			d := Delegation{Name: tree + "-" + digit, Paths: []string{digit + "/*/*"}, Holders: One(tree)}
-			if tree == "unclaimed" {
-				d.Holders = registry
-			}
-			r.Delegate(tree, d)
-		}
+	r.Delegate("targets", Delegation{Name: "claimed", Paths: []string{"*/*/*"}, Terminating: true})
+	for bin := range 16 {
+		digit := fmt.Sprintf("%x", bin)
+		paths := []string{digit + "/*/*"}
+		r.Delegate("claimed", Delegation{Name: "claimed-" + digit, Paths: paths, Holders: One("claimed"), Terminating: true})
+		r.Delegate("claimed-"+digit, Delegation{Name: "unclaimed", Paths: paths, Holders: One("unclaimed"), Terminating: true})
+		r.Delegate("unclaimed", Delegation{Name: "unclaimed-" + digit, Paths: paths, Holders: One("registry"), Terminating: true})
 	}
 	for _, p := range projects {
 		r.AddProject(p)

@@ -324,7 +324,11 @@ func meaning(f *trust.Found, since time.Time) string {
 }
 
 func needed(f *trust.Found) string {
-	project, last := f.Chain[min(3, len(f.Chain)-1)], f.Chain[len(f.Chain)-1]
+	last := f.Chain[len(f.Chain)-1]
+	project := last
+	if at := slices.IndexFunc(f.Chain, func(l trust.Link) bool { return policy.KindOf(l.Role) == policy.KindProject }); at >= 0 {
+		project = f.Chain[at]
+	}
 	who := "the key of a maintainer"
 	if n := project.Authority.Threshold(); n > 1 {
 		who = "the keys of " + count(n, "maintainer")

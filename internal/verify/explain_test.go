@@ -56,8 +56,8 @@ func TestExplainFile(t *testing.T) {
 	want := []link{
 		{Role: "root", Holder: "offline", Threshold: 1, Signed: 1, Keys: 1},
 		{Role: "targets", Holder: "offline", Threshold: 1, Signed: 1, Keys: 1},
-		{Role: "claimed", Holder: "offline", Threshold: 1, Signed: 1, Keys: 1, Paths: true},
-		{Role: bin, Holder: "offline", Threshold: 1, Signed: 1, Keys: 1, Paths: true},
+		{Role: "claimed", Holder: "offline", Threshold: 1, Signed: 1, Keys: 1, Paths: true, Terminating: true},
+		{Role: bin, Holder: "offline", Threshold: 1, Signed: 1, Keys: 1, Paths: true, Terminating: true},
 		{Role: "project.flask", Holder: "maintainers", Threshold: 2, Signed: 2, Keys: 3, Paths: true, Terminating: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

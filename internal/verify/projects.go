@@ -120,16 +120,13 @@ feeding:
 	return context.Cause(ctx)
 }
 
-// place is a bin to read.
-type place struct{ tree, bin tuf.RoleName }
-
 // delegations finds who has the say about the selected projects, by name.
 func (e *Engine) delegations(ctx context.Context, s *session, sel Selection) ([]*standing, error) {
 	places, match := sel.places(s.layout)
 	var mu sync.Mutex
 	byProject := make(map[pypi.Project]*standing)
 	err := each(ctx, len(places), func(i int) error {
-		b, err := openBin(ctx, s, places[i].tree, places[i].bin)
+		b, err := openBin(ctx, s, places[i])
 		if err != nil || b.targets.Delegations() == nil {
 			return err
 		}
@@ -143,8 +140,8 @@ func (e *Engine) delegations(ctx context.Context, s *session, sel Selection) ([]
 				return err
 			}
 			mu.Lock()
-			if known := byProject[p]; known == nil || known.chain[0] == policy.RoleUnclaimed && b.tree == policy.RoleClaimed {
-				byProject[p] = st // the claimed tree has the first word
+			if known := byProject[p]; known == nil || len(st.chain) < len(known.chain) {
+				byProject[p] = st // a claimed bin has the first word, and leads on to the unclaimed one
 			}
 			mu.Unlock()
 		}
@@ -161,13 +158,11 @@ func (e *Engine) delegations(ctx context.Context, s *session, sel Selection) ([]
 	return out, nil
 }
 
-// places are the bins that a selection needs, and match what it takes of them.
-func (sel Selection) places(l policy.Layout) (places []place, match func(pypi.Project) bool) {
+// places are the chains to the bins that a selection needs, and match what it takes of them.
+func (sel Selection) places(l policy.Layout) (places [][]tuf.RoleName, match func(pypi.Project) bool) {
 	if sel.Match != nil || len(sel.Names) == 0 {
 		for name := range l.BinNames() {
-			places = append(places,
-				place{policy.RoleClaimed, policy.RoleClaimed + "-" + tuf.RoleName(name)},
-				place{policy.RoleUnclaimed, policy.RoleUnclaimed + "-" + tuf.RoleName(name)})
+			places = append(places, l.ClaimedBinChain(name), l.UnclaimedBinChain(name))
 		}
 		match = sel.Match
 		if match == nil {
@@ -175,11 +170,11 @@ func (sel Selection) places(l policy.Layout) (places []place, match func(pypi.Pr
 		}
 		return places, match
 	}
+	seen := make(map[string]bool)
 	for _, p := range sel.Names {
-		for _, at := range []place{{policy.RoleClaimed, l.ClaimedBin(p)}, {policy.RoleUnclaimed, l.UnclaimedBin(p)}} {
-			if !slices.Contains(places, at) {
-				places = append(places, at)
-			}
+		if name := l.Bin(p); !seen[name] {
+			seen[name] = true
+			places = append(places, l.ClaimedBinChain(name), l.UnclaimedBinChain(name))
 		}
 	}
 	return places, func(p pypi.Project) bool { return slices.Contains(sel.Names, p) }

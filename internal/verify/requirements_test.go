@@ -230,8 +230,11 @@ func TestR52_DeveloperSignedOnly(t *testing.T) {
 	for _, role := range x.Chain {
 		path = append(path, role.Role)
 	}
-	want := []tuf.RoleName{"root", "targets", "unclaimed", tuf.RoleName(w.binOf("oldlib", false)), "project.oldlib"}
-	if !slices.Equal(path, want) || x.Chain[4].Holder != "registry" {
+	want := []tuf.RoleName{
+		"root", "targets", "claimed", tuf.RoleName(w.binOf("oldlib", true)),
+		"unclaimed", tuf.RoleName(w.binOf("oldlib", false)), "project.oldlib",
+	}
+	if !slices.Equal(path, want) || x.Chain[6].Holder != "registry" {
 		t.Errorf("the path is %q, held by %s; want %q", path, x.Chain[len(x.Chain)-1].Holder, want)
 	}
 	if s := e.Summary(); s.Files() != 1 || s.Worst() != verify.Refused {

@@ -20,8 +20,8 @@ import (
 type standing struct {
 	project   pypi.Project
 	assurance policy.Assurance
-	bin       tuf.RoleName // by which the project is delegated
-	chain     []tuf.RoleName
+	bin       tuf.RoleName   // by which the project is delegated
+	chain     []tuf.RoleName // that leads to the project's role, which is its last
 	authority tuf.Authority
 	since     time.Time // since when it is claimed; zero: the delegation does not tell
 }
@@ -52,11 +52,8 @@ func publicKeys(a tuf.Authority) []*key.Public {
 // standing finds the first delegation of a project, in the order in which a search meets them; nil if
 // there is none. The error is that of the view.
 func (e *Engine) standing(ctx context.Context, s *session, project pypi.Project) (*standing, error) {
-	for _, tree := range []struct{ name, bin tuf.RoleName }{
-		{policy.RoleClaimed, s.layout.ClaimedBin(project)},
-		{policy.RoleUnclaimed, s.layout.UnclaimedBin(project)},
-	} {
-		bin, err := openBin(ctx, s, tree.name, tree.bin)
+	for _, chain := range [][]tuf.RoleName{s.layout.ClaimedChain(project), s.layout.UnclaimedChain(project)} {
+		bin, err := openBin(ctx, s, chain)
 		if err != nil {
 			return nil, err
 		}
@@ -75,22 +72,24 @@ func (e *Engine) standing(ctx context.Context, s *session, project pypi.Project)
 
 // bin is one verified bin of one tree.
 type bin struct {
-	tree, name tuf.RoleName
-	keys       []key.ID // who signs it
-	targets    *tuf.Targets
+	chain   []tuf.RoleName // that leads to it, its own name last
+	keys    []key.ID       // who signs it
+	targets *tuf.Targets
 }
 
-func openBin(ctx context.Context, s *session, tree, name tuf.RoleName) (*bin, error) {
-	parent, err := s.view.Role(ctx, tree)
+// openBin reads the bin at the end of a chain.
+func openBin(ctx context.Context, s *session, chain []tuf.RoleName) (*bin, error) {
+	last := len(chain) - 1
+	parent, err := s.view.Role(ctx, chain[:last]...)
 	if err != nil {
 		return nil, err
 	}
-	b := &bin{tree: tree, name: name}
-	if b.targets, err = s.view.Role(ctx, tree, name); err != nil {
+	b := &bin{chain: chain}
+	if b.targets, err = s.view.Role(ctx, chain...); err != nil {
 		return nil, err
 	}
 	if ds := parent.Delegations(); ds != nil {
-		if d, ok := ds.Find(name); ok {
+		if d, ok := ds.Find(chain[last]); ok {
 			a, err := d.Authority()
 			if err != nil {
 				return nil, err
@@ -108,12 +107,15 @@ func (b *bin) standing(project pypi.Project, d tuf.Delegation) (*standing, error
 		return nil, &trust.RefusedError{Code: trust.Malformed, Role: d.Name(), Step: "5.6.3", Err: err}
 	}
 	st := &standing{
-		project: project, bin: b.name, authority: a,
-		chain: []tuf.RoleName{b.tree, b.name, d.Name()},
-		assurance: policy.Assess([]policy.ChainLink{
-			{Role: tuf.RoleTargets}, {Role: b.tree}, {Role: b.name, Keys: b.keys}, {Role: d.Name(), Keys: a.KeyIDs()},
-		}),
+		project: project, bin: b.chain[len(b.chain)-1], authority: a,
+		chain: append(slices.Clone(b.chain), d.Name()),
 	}
+	links := []policy.ChainLink{{Role: tuf.RoleTargets}}
+	for _, role := range st.chain {
+		links = append(links, policy.ChainLink{Role: role})
+	}
+	links[len(links)-2].Keys, links[len(links)-1].Keys = b.keys, a.KeyIDs()
+	st.assurance = policy.Assess(links)
 	if st.assurance != policy.Unclaimed {
 		st.since, _ = policy.Since(d)
 	}

@@ -145,8 +145,10 @@ func TestMissingAndUnreachableDiffer(t *testing.T) {
 	if e := v.Explain(t.Context(), path); e.Err == nil || len(e.Steps) != 2 {
 		t.Errorf("%+v", e)
 	}
-	if _, err := v.Role(t.Context(), "unclaimed"); err != nil {
-		t.Errorf("another role: %v", err)
+	r.Break("1.claimed.json", testrepo.Fault{})
+	r.Restore("claimed")
+	if _, err := v.Role(t.Context(), "claimed", "claimed-0", "unclaimed"); err != nil {
+		t.Errorf("once it is there: %v", err)
 	}
 }
 

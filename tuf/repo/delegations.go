@@ -39,7 +39,7 @@ func checkCount(what string, n, most int) error {
 }
 
 func (e *TargetsEdit) touchesDelegations() bool {
-	return len(e.AddDelegations)+len(e.ReplaceDelegations)+len(e.RemoveDelegations) > 0
+	return len(e.AddDelegations)+len(e.ReplaceDelegations)+len(e.RemoveDelegations) > 0 || e.AddBefore != ""
 }
 
 // check validates the delegation by itself.
@@ -180,7 +180,7 @@ func spliceDelegations(old []byte, edit *TargetsEdit) ([]byte, error) {
 	if roles == nil {
 		return nil, fmt.Errorf("%w: its delegations have no list of roles", ErrBase)
 	}
-	roles, used, err := spliceRoles(roles, plan, edit.AddDelegations)
+	roles, used, err := spliceRoles(roles, plan, edit.AddDelegations, edit.AddBefore)
 	if err != nil {
 		return nil, err
 	}
@@ -210,10 +210,24 @@ func (l *roleList) add(entry []byte) error {
 	return collectKeyIDs(entry, l.used)
 }
 
+// addAll writes the entries of new delegations.
+func (l *roleList) addAll(added []Delegation) error {
+	for i := range added {
+		entry, err := added[i].encode(nil)
+		if err != nil {
+			return err
+		}
+		if err := l.add(entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // spliceRoles returns the array of roles after the edit. If entries were
 // replaced or removed it also returns the key ids that are still in use; nil
 // means that no key can have become superfluous.
-func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, map[string]bool, error) {
+func spliceRoles(old []byte, plan *delegationPlan, added []Delegation, before tuf.RoleName) ([]byte, map[string]bool, error) {
 	body, err := inside(old, '[')
 	if err != nil {
 		return nil, nil, err
@@ -229,12 +243,15 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 			return nil, nil, err
 		}
 		i = next
-		entry, touched, err := plan.apply(entry)
+		name, entry, touched, err := plan.apply(entry)
 		if touched {
 			missing--
 		}
 		if err == nil && entry != nil {
-			err = list.add(entry)
+			if before != "" && name == before {
+				err, added, before = list.addAll(added), nil, ""
+			}
+			err = cmp.Or(err, list.add(entry))
 		}
 		if err != nil {
 			return nil, nil, err
@@ -243,34 +260,31 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation) ([]byte, 
 	if missing > 0 {
 		return nil, nil, fmt.Errorf("%d of the delegations to replace or remove: %w", missing, ErrAbsent)
 	}
-	for i := range added {
-		entry, err := added[i].encode(nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := list.add(entry); err != nil {
-			return nil, nil, err
-		}
+	if before != "" {
+		return nil, nil, fmt.Errorf("delegation %q, before which others are to be added: %w", before, ErrAbsent)
+	}
+	if err := list.addAll(added); err != nil {
+		return nil, nil, err
 	}
 	return append(list.out, ']'), list.used, checkCount("delegations", list.count, tuf.DefaultLimits().Delegations)
 }
 
-// apply returns what becomes of an entry, nil if it is removed, and whether the edit
-// names its role.
-func (p *delegationPlan) apply(entry []byte) (next []byte, touched bool, err error) {
-	name, err := entryName(entry)
+// apply returns the role of an entry, what becomes of it, nil if it is removed, and whether
+// the edit names its role.
+func (p *delegationPlan) apply(entry []byte) (name tuf.RoleName, next []byte, touched bool, err error) {
+	name, err = entryName(entry)
 	switch {
 	case err != nil:
-		return nil, false, err
+		return "", nil, false, err
 	case p.remove[name]:
-		return nil, true, nil
+		return name, nil, true, nil
 	case p.replace[name] != nil:
 		next, err = p.replace[name].encode(entry)
-		return next, true, err
+		return name, next, true, err
 	case p.added[strings.ToLower(string(name))]:
-		return nil, false, fmt.Errorf("a delegation to add is there already as %q; letter case makes no difference: %w", name, ErrRoleName)
+		return name, nil, false, fmt.Errorf("a delegation to add is there already as %q; letter case makes no difference: %w", name, ErrRoleName)
 	}
-	return entry, false, nil
+	return name, entry, false, nil
 }
 
 func entryName(entry []byte) (tuf.RoleName, error) {

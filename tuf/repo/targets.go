@@ -40,9 +40,12 @@ type TargetsEdit struct {
 	Put []tuf.Target
 	// Remove takes targets out. A path that is not listed is [ErrAbsent].
 	Remove []tuf.TargetPath
-	// AddDelegations adds delegations after the existing ones, in order. A name that is
+	// AddDelegations adds delegations, in order, after the existing ones or where AddBefore says. A name that is
 	// delegated already, in any letter case, is [ErrRoleName].
 	AddDelegations []Delegation
+	// AddBefore puts the added delegations right before the one of this role, which the base
+	// must have and the edit must leave in place; otherwise it is [ErrAbsent]. Empty: at the end.
+	AddBefore tuf.RoleName
 	// ReplaceDelegations replaces delegations where they stand; unknown members
 	// of the entry stay. A name that is not delegated is [ErrAbsent].
 	ReplaceDelegations []Delegation

@@ -9,16 +9,18 @@ import (
 	"example.com/bailiwick/tuf/key"
 )
 
-// An edge is a delegation that was followed: which bytes delegated, to whom,
-// at which version. Trust belongs to the edge. A role that verified through
-// one delegator says nothing about another delegator's claim on that name.
-type edge struct {
-	delegator [sha256.Size]byte // digest of the delegator's metadata, so of the keys and threshold that it asks for
+// A proof is what was shown when a delegated role verified: who had to sign it, under which
+// name, at which version. Trust belongs to the edge: a role that verified by the keys that
+// one delegator asks for says nothing about the claim of another one with other keys. Delegators that ask for
+// the very same keys (each of our claimed bins delegates to the one role unclaimed) share the
+// work, and nothing else: paths, order, termination and minimum version are read from each edge when it is followed.
+type proof struct {
+	authority [sha256.Size]byte // digest of the keys and threshold that the delegation asks for
 	role      tuf.RoleName
 	version   int64
 }
 
-// A node is a targets role as verified through one edge. Immutable, but for
+// A node is a targets role as verified by one authority. Immutable, but for
 // the list of its signers, which is worked out when first asked for.
 type node struct {
 	targets   *tuf.Targets
@@ -70,20 +72,19 @@ func (s *state) checkTargets(n *node, role tuf.RoleName, meta tuf.Meta) error {
 // or a publisher verifies again only what changed. It is bounded by the bytes
 // of metadata it holds (their index takes about as much again) and forgets
 // what was not used for longest. What it holds stays true whatever happens to
-// the rest of a repository: these bytes, signed by the keys that those bytes
-// asked for. Safe for concurrent use.
+// the rest of a repository: these bytes are signed by those keys under that name. Safe for concurrent use.
 type Cache struct {
 	max int64
 
 	mu      sync.Mutex // guards what follows
 	size    int64
-	entries map[edge]*list.Element // of *cached
-	used    *list.List             // front: used last
+	entries map[proof]*list.Element // of *cached
+	used    *list.List              // front: used last
 }
 
 type cached struct {
-	edge edge
-	node *node
+	proof proof
+	node  *node
 }
 
 // NewCache returns an empty cache that keeps about maxBytes in memory; zero or less
@@ -92,13 +93,13 @@ func NewCache(maxBytes int64) *Cache {
 	if maxBytes <= 0 {
 		maxBytes = 64 << 20
 	}
-	return &Cache{max: maxBytes, entries: map[edge]*list.Element{}, used: list.New()}
+	return &Cache{max: maxBytes, entries: map[proof]*list.Element{}, used: list.New()}
 }
 
-func (c *Cache) get(e edge) (*node, bool) {
+func (c *Cache) get(p proof) (*node, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	el, ok := c.entries[e]
+	el, ok := c.entries[p]
 	if !ok {
 		return nil, false
 	}
@@ -106,14 +107,14 @@ func (c *Cache) get(e edge) (*node, bool) {
 	return el.Value.(*cached).node, true
 }
 
-func (c *Cache) put(e edge, n *node) {
+func (c *Cache) put(p proof, n *node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.remove(c.entries[e])
+	c.remove(c.entries[p])
 	if n.footprint() > c.max {
 		return
 	}
-	c.entries[e] = c.used.PushFront(&cached{edge: e, node: n})
+	c.entries[p] = c.used.PushFront(&cached{proof: p, node: n})
 	c.size += n.footprint()
 	for c.size > c.max {
 		c.remove(c.used.Back())
@@ -126,6 +127,6 @@ func (c *Cache) remove(el *list.Element) {
 		return
 	}
 	old := c.used.Remove(el).(*cached)
-	delete(c.entries, old.edge)
+	delete(c.entries, old.proof)
 	c.size -= old.node.footprint()
 }

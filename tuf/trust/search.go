@@ -57,13 +57,13 @@ func hashName(h tuf.Hashes) string {
 type search struct {
 	set   *Set
 	load  Loader
-	nodes map[edge]*node
+	nodes map[proof]*node
 	bytes int64
 	trace *Explanation // nil: nobody asked
 }
 
 func newSearch(s *Set, load Loader) *search {
-	return &search{set: s, load: load, nodes: map[edge]*node{}}
+	return &search{set: s, load: load, nodes: map[proof]*node{}}
 }
 
 // A visit is a verified role in the tree of the search, linked to how it was
@@ -207,45 +207,44 @@ func (q *search) follow(from *visit, d tuf.Delegation) (*visit, error) {
 	if err := notBelowMinimum(d, meta); err != nil {
 		return nil, err
 	}
-	e := edge{delegator: from.node.targets.Digest(), role: d.Name(), version: meta.Version}
-	n, ok := q.nodes[e]
+	a, err := d.Authority()
+	if err != nil {
+		return nil, refuse(Malformed, d.Name(), meta.Version, "5.6.3", "keys of the delegation: %w", err)
+	}
+	p := proof{authority: a.Digest(), role: d.Name(), version: meta.Version}
+	n, ok := q.nodes[p]
 	if !ok {
-		var err error
-		if n, err = q.verified(e, d, meta); err != nil {
+		if n, err = q.verified(p, a, meta); err != nil {
 			return nil, err
 		}
 		q.bytes += n.size()
 		if q.bytes > q.set.limits.SearchBytes {
 			return nil, refuse(Limit, d.Name(), meta.Version, "5.6.7.1", "more than %d bytes of delegated roles", q.set.limits.SearchBytes)
 		}
-		q.nodes[e] = n
+		q.nodes[p] = n
 	}
 	return &visit{role: d.Name(), node: n, parent: from, via: d}, nil
 }
 
-// verified returns the role of an edge from the cache, if it is still what the
+// verified returns the role that a delegation asks for from the cache, if it is still what the
 // snapshot lists, and otherwise loads and verifies it.
-func (q *search) verified(e edge, d tuf.Delegation, meta tuf.Meta) (*node, error) {
-	if n, ok := q.set.cache.get(e); ok && isListed(n.targets.Bytes(), e.role, meta) {
-		return n, q.set.checkTargets(n, e.role, meta)
+func (q *search) verified(p proof, a tuf.Authority, meta tuf.Meta) (*node, error) {
+	if n, ok := q.set.cache.get(p); ok && isListed(n.targets.Bytes(), p.role, meta) {
+		return n, q.set.checkTargets(n, p.role, meta)
 	}
-	a, err := d.Authority()
-	if err != nil {
-		return nil, refuse(Malformed, e.role, meta.Version, "5.6.3", "keys of the delegation: %w", err)
-	}
-	data, err := q.load(e.role, meta)
+	data, err := q.load(p.role, meta)
 	if err != nil {
 		var refused *RefusedError
 		if errors.As(err, &refused) {
 			return nil, err
 		}
-		return nil, refuse(Unavailable, e.role, meta.Version, "5.6.1", "%w", err)
+		return nil, refuse(Unavailable, p.role, meta.Version, "5.6.1", "%w", err)
 	}
-	n, err := q.set.verifyTargets(data, e.role, meta, a)
+	n, err := q.set.verifyTargets(data, p.role, meta, a)
 	if err != nil {
 		return nil, err
 	}
-	q.set.cache.put(e, n)
+	q.set.cache.put(p, n)
 	return n, nil
 }
 

@@ -325,7 +325,7 @@ func TestClaimedComesFirst(t *testing.T) {
 	set := fresh(t, r)
 	path := tuf.TargetPath(testrepo.ProjectPath("flask", "flask-1.tar.gz"))
 	f, err := set.Find(path, loader(t, r, set))
-	if err != nil || f.Chain[1].Role != "unclaimed" {
+	if err != nil || len(f.Chain) != 6 || f.Chain[3].Role != "unclaimed" {
 		t.Fatalf("%+v, %v", f, err)
 	}
 	r.AddProject(testrepo.Project{Name: "flask", Claimed: true})
@@ -333,7 +333,7 @@ func TestClaimedComesFirst(t *testing.T) {
 	r.Publish()
 	set = next(t, r, set)
 	f, err = set.Find(path, loader(t, r, set))
-	if err != nil || f.Chain[1].Role != "claimed" || f.Chain[3].Version != 2 {
+	if err != nil || len(f.Chain) != 4 || f.Chain[3].Version != 2 {
 		t.Fatalf("%+v, %v", f, err)
 	}
 }
@@ -448,11 +448,21 @@ func TestSuccessorsShareVerifiedRoles(t *testing.T) {
 	if got := find("flask"); got != "2.project.flask.json" {
 		t.Errorf("flask changed, and %s was loaded", got)
 	}
-	// The delegator changed, so its edges are verified again.
+	// The delegator changed and asks for the same keys: what they signed is verified.
 	r.Touch("claimed-" + testrepo.Bin("django"))
 	r.Publish()
 	set = next(t, r, set)
-	want := fmt.Sprintf("2.claimed-%s.json 1.project.django.json", testrepo.Bin("django"))
+	want := fmt.Sprintf("2.claimed-%s.json", testrepo.Bin("django"))
+	if got := find("django"); got != want {
+		t.Errorf("loaded %q, want %q", got, want)
+	}
+	// The delegator asks for other keys, so the role is verified again.
+	r.Undelegate("claimed-"+testrepo.Bin("django"), "project.django")
+	django.Holders = testrepo.One("another maintainer")
+	r.AddProject(django)
+	r.Publish()
+	set = next(t, r, set)
+	want = fmt.Sprintf("3.claimed-%s.json 2.project.django.json", testrepo.Bin("django"))
 	if got := find("django"); got != want {
 		t.Errorf("loaded %q, want %q", got, want)
 	}
@@ -599,7 +609,8 @@ func TestList(t *testing.T) {
 			if err != nil || cmp.Diff(single.Target, f.Target, cmp.AllowUnexported(tuf.Hashes{})) != "" {
 				t.Errorf("Find says otherwise about %s: %v", f.Target.Path, err)
 			}
-			out = append(out, fmt.Sprint(f.Target.Path, " ", f.Target.Length, " ", f.Chain[1].Role))
+			tree := f.Chain[len(f.Chain)-3].Role
+			out = append(out, fmt.Sprint(f.Target.Path, " ", f.Target.Length, " ", tree))
 		}
 		return out
 	}

@@ -91,7 +91,8 @@ func Genesis(tb testing.TB, keys Keys, o Options) []publish.Metadata {
 	}
 	for name, maintainer := range maintainers(tb, o.Claimed, o.ClaimedKeys) {
 		p := project(tb, name)
-		out = claim(tb, out, o.Now, layout, p, layout.ClaimedBin(p), keys[policy.KeyClaimed], maintainer)
+		fall := layout.FallThrough(layout.Bin(p), Issue(tb, policy.RoleUnclaimed, o.Now, keys[policy.KeyUnclaimed]).Authority)
+		out = claim(tb, out, o.Now, layout, p, layout.ClaimedBin(p), keys[policy.KeyClaimed], maintainer, fall)
 	}
 	for name, maintainer := range maintainers(tb, o.Recent, o.RecentKeys) {
 		p := project(tb, name)
@@ -141,15 +142,15 @@ func Issue(tb testing.TB, role tuf.RoleName, now time.Time, by key.Signer) repo.
 	return repo.Issue{Role: role, Version: 1, Now: now, Expires: now.AddDate(1, 0, 0), Authority: a}
 }
 
-// claim gives a project to a maintainer. The bin delegates no other project.
-func claim(tb testing.TB, genesis []publish.Metadata, now time.Time, l policy.Layout, p pypi.Project, bin tuf.RoleName, by, maintainer key.Signer) []publish.Metadata {
+// claim gives a project to a maintainer. The bin delegates no other project, and after it what rest says.
+func claim(tb testing.TB, genesis []publish.Metadata, now time.Time, l policy.Layout, p pypi.Project, bin tuf.RoleName, by, maintainer key.Signer, rest ...repo.Delegation) []publish.Metadata {
 	tb.Helper()
 	role := Issue(tb, policy.ProjectRole(p), now, maintainer)
 	list, err := repo.NewTargets(repo.TargetsSpec{}, role)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	spec := repo.TargetsSpec{Delegations: []repo.Delegation{policy.NewProject(l, p, role.Authority)}}
+	spec := repo.TargetsSpec{Delegations: append([]repo.Delegation{policy.NewProject(l, p, role.Authority)}, rest...)}
 	delegator, err := repo.NewTargets(spec, Issue(tb, bin, now, by))
 	if err != nil {
 		tb.Fatal(err)
