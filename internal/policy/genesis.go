@@ -53,6 +53,8 @@ type GenesisSpec struct {
 	Thresholds Thresholds
 	// Lifetimes of the first versions; the zero value means [DefaultLifetimes].
 	Lifetimes Lifetimes
+	// Holders names those who hold offline keys, by key id; it may be empty. See [HoldersMember].
+	Holders map[key.ID]string
 	// Now is the time of the first publication.
 	Now time.Time
 }
@@ -151,7 +153,23 @@ func (g *genesis) root() error {
 			tuf.RoleSnapshot:  g.authority[KeySnapshot],
 			tuf.RoleTimestamp: g.authority[KeyTimestamp],
 		},
+		Members: g.holders(nil, KeyRoot, KeyTargets),
 	}, g.issue(tuf.RoleRoot, g.Lifetimes.Root)))
+}
+
+// holders adds to members the names of those who hold the keys of roles.
+func (g *genesis) holders(members map[string][]byte, roles ...KeyRole) map[string][]byte {
+	var ids []key.ID
+	for _, r := range roles {
+		ids = append(ids, g.authority[r].KeyIDs()...)
+	}
+	if value := EncodeHolders(g.Holders, ids...); value != nil {
+		if members == nil {
+			members = make(map[string][]byte)
+		}
+		members[HoldersMember] = value
+	}
+	return members
 }
 
 // everything matches every distribution file.
@@ -163,7 +181,7 @@ func (g *genesis) top() error {
 	claimed := repo.Delegation{Role: RoleClaimed, Authority: g.authority[KeyClaimed], Paths: []string{everything}, Terminating: true}
 	return g.add(repo.NewTargets(repo.TargetsSpec{
 		Delegations: []repo.Delegation{claimed},
-		Members:     map[string][]byte{BinsMember: strconv.AppendInt(nil, int64(g.Layout.Bins()), 10)},
+		Members:     g.holders(map[string][]byte{BinsMember: strconv.AppendInt(nil, int64(g.Layout.Bins()), 10)}, KeyClaimed),
 	}, g.issue(tuf.RoleTargets, g.Lifetimes.Targets)))
 }
 
@@ -184,7 +202,11 @@ func (g *genesis) trees() error {
 				Role: role, Authority: g.authority[signer], Paths: []string{g.Layout.BinPattern(bin)}, Terminating: true,
 			})
 		}
-		if err := g.add(repo.NewTargets(repo.TargetsSpec{Delegations: bins}, g.issue(tree.role, tree.lifetime, everything))); err != nil {
+		spec := repo.TargetsSpec{Delegations: bins}
+		if tree.role == RoleUnclaimed {
+			spec.Members = g.holders(nil, KeyUnclaimed)
+		}
+		if err := g.add(repo.NewTargets(spec, g.issue(tree.role, tree.lifetime, everything))); err != nil {
 			return err
 		}
 	}
