@@ -24,12 +24,12 @@ func AppendHashes(dst []byte, h Hashes) []byte {
 		dst = appendHex(dst, h.sha256[:])
 		dst = append(dst, '"')
 	}
-	if h.has512 {
+	if h.sha512 != "" {
 		if h.has256 {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, `"sha512":"`...)
-		dst = appendHex(dst, h.sha512[:])
+		dst = appendHex(dst, []byte(h.sha512))
 		dst = append(dst, '"')
 	}
 	return append(dst, '}')
@@ -58,12 +58,11 @@ func AppendMeta(dst []byte, m Meta) []byte {
 func AppendTarget(dst []byte, t Target) ([]byte, error) {
 	out := append(dst, '{')
 	if t.Custom != nil {
-		out = append(out, `"custom":`...)
-		var err error
-		if out, err = cjson.AppendCanonical(out, t.Custom, 0); err != nil {
+		custom, err := cjson.Canonical(t.Custom, 0) // mostly as it is
+		if err != nil {
 			return dst, fmt.Errorf("encoding the custom object of %s: %w", t.Path, err)
 		}
-		out = append(out, ',')
+		out = append(append(append(out, `"custom":`...), custom...), ',')
 	}
 	out = append(out, `"hashes":`...)
 	out = AppendHashes(out, t.Hashes)

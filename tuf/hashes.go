@@ -16,9 +16,8 @@ import (
 // The zero value lists none.
 type Hashes struct {
 	sha256  [sha256.Size]byte
-	sha512  [sha512.Size]byte
+	sha512  string // its bytes, "" if it is not listed: it seldom is, and there are many Hashes
 	has256  bool
-	has512  bool
 	unknown bool
 }
 
@@ -30,7 +29,7 @@ func SHA256Hashes(sum [sha256.Size]byte) Hashes { return Hashes{sha256: sum, has
 
 // WithSHA512 returns h with a SHA-512 beside what it lists.
 func (h Hashes) WithSHA512(sum [sha512.Size]byte) Hashes {
-	h.sha512, h.has512 = sum, true
+	h.sha512 = string(sum[:])
 	return h
 }
 
@@ -38,14 +37,16 @@ func (h Hashes) WithSHA512(sum [sha512.Size]byte) Hashes {
 func (h Hashes) SHA256() ([sha256.Size]byte, bool) { return h.sha256, h.has256 }
 
 // SHA512 returns the listed SHA-512, and whether there is one.
-func (h Hashes) SHA512() ([sha512.Size]byte, bool) { return h.sha512, h.has512 }
+func (h Hashes) SHA512() (sum [sha512.Size]byte, ok bool) {
+	return sum, copy(sum[:], h.sha512) == len(sum)
+}
 
 // Unknown reports whether metadata lists an algorithm that is not known here. Bytes
 // can then not be checked completely, and Check refuses them.
 func (h Hashes) Unknown() bool { return h.unknown }
 
 // IsZero reports whether metadata lists no hash at all, known or not.
-func (h Hashes) IsZero() bool { return !h.has256 && !h.has512 && !h.unknown }
+func (h Hashes) IsZero() bool { return !h.has256 && h.sha512 == "" && !h.unknown }
 
 // Check returns nil if data has all listed hashes. It returns ErrHash if one differs,
 // and an error that matches ErrUnsupported if none is listed or if one is of an
@@ -62,7 +63,7 @@ func (h Hashes) NewVerifier() *Verifier {
 	if h.has256 {
 		v.h256 = sha256.New()
 	}
-	if h.has512 {
+	if h.sha512 != "" {
 		v.h512 = sha512.New()
 	}
 	return v
@@ -100,7 +101,7 @@ func (v *Verifier) Check() error {
 		errs = append(errs, differ("sha256", v.h256.Sum(nil), v.want.sha256[:]))
 	}
 	if v.h512 != nil {
-		errs = append(errs, differ("sha512", v.h512.Sum(nil), v.want.sha512[:]))
+		errs = append(errs, differ("sha512", v.h512.Sum(nil), []byte(v.want.sha512)))
 	}
 	return errors.Join(errs...)
 }
@@ -113,9 +114,11 @@ func differ(algorithm string, have, want []byte) error {
 }
 
 // readHashes reads a "hashes" object, which must not be empty. Values of algorithms
-// that we know must be lower-case hex of the right length.
-func readHashes(r *cjson.Reader, h *Hashes) {
+// that we know must be lower-case hex of the right length. Without keep only the form is
+// looked at, and a SHA-512 costs no allocation.
+func readHashes(r *cjson.Reader, h *Hashes, keep bool) {
 	*h = Hashes{}
+	var sum512 [sha512.Size]byte
 	at := r.Offset()
 	for m := r.Object(); r.Next(&m); {
 		ok := true
@@ -123,7 +126,10 @@ func readHashes(r *cjson.Reader, h *Hashes) {
 		case "sha256":
 			h.has256, ok = true, decodeHex(h.sha256[:], r.Bytes())
 		case "sha512":
-			h.has512, ok = true, decodeHex(h.sha512[:], r.Bytes())
+			h.sha512, ok = "not kept", decodeHex(sum512[:], r.Bytes())
+			if keep {
+				h.sha512 = string(sum512[:])
+			}
 		default:
 			h.unknown = true
 			r.Bytes()
@@ -133,7 +139,7 @@ func readHashes(r *cjson.Reader, h *Hashes) {
 			return
 		}
 	}
-	if !h.has256 && !h.has512 && !h.unknown {
+	if !h.has256 && h.sha512 == "" && !h.unknown {
 		r.Fail(at, "an empty list of hashes")
 	}
 }

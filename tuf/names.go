@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"example.com/bailiwick/tuf/cjson"
 )
 
 // The bounds of names, in bytes.
@@ -85,9 +87,8 @@ type TargetPath string
 
 // ParseTargetPath checks a target path. Its error matches ErrName.
 func ParseTargetPath(s string) (TargetPath, error) {
-	// On the stack: a writer calls this for each of many targets.
-	var buffer [MaxTargetPath + 1]byte
-	reason := targetPathProblem(buffer[:copy(buffer[:], s)], true)
+	var short [128]byte // on the stack: a writer calls this for each of many targets
+	reason := targetPathProblem(append(short[:0], s...), true)
 	if reason == "" && !utf8.ValidString(s) {
 		reason = "not UTF-8"
 	}
@@ -105,13 +106,11 @@ func targetPathProblem(s []byte, escaped bool) string {
 		return fmt.Sprintf("longer than %d bytes", MaxTargetPath)
 	}
 	if escaped {
-		for _, c := range s {
-			if c < 0x20 {
-				return "it has a control character"
-			}
-			if c == '\\' {
-				return "it has a backslash"
-			}
+		if !cjson.IsWire(s) {
+			return "it has a control character"
+		}
+		if bytes.IndexByte(s, '\\') >= 0 {
+			return "it has a backslash"
 		}
 	}
 	if bytes.IndexByte(s, 0x7f) >= 0 {

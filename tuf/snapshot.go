@@ -18,8 +18,8 @@ type Meta struct {
 	Hashes Hashes
 }
 
-// readMeta reads a METAFILES entry.
-func readMeta(r *cjson.Reader, meta *Meta) {
+// readMeta reads a METAFILES entry; keep is that of readHashes.
+func readMeta(r *cjson.Reader, meta *Meta, keep bool) {
 	*meta = Meta{Length: -1}
 	at := r.Offset()
 	for m := r.Object(); r.Next(&m); {
@@ -33,7 +33,7 @@ func readMeta(r *cjson.Reader, meta *Meta) {
 				r.Fail(at, fmt.Sprintf("a length of %d", meta.Length))
 			}
 		case "hashes":
-			readHashes(r, &meta.Hashes)
+			readHashes(r, &meta.Hashes, keep)
 		default:
 			r.Skip()
 		}
@@ -69,7 +69,7 @@ func (p *parser) timestamp() *Timestamp {
 			if string(m.Name()) != "snapshot.json" {
 				p.Fail(p.Position(), fmt.Sprintf(`"meta" lists %.60q: a timestamp lists snapshot.json only`, m.Name()))
 			}
-			readMeta(p.Reader, &t.snapshot)
+			readMeta(p.Reader, &t.snapshot, true)
 		}
 		if t.snapshot.Version == 0 {
 			p.Fail(p.Position(), `"meta" does not list snapshot.json`)
@@ -107,7 +107,7 @@ func (s *Snapshot) Lookup(role RoleName) (Meta, bool) {
 		return Meta{}, false
 	}
 	var meta Meta
-	readMeta(cjson.New(raw, 0), &meta)
+	readMeta(cjson.New(raw, 0), &meta, true)
 	return meta, true
 }
 
@@ -120,7 +120,7 @@ func (s *Snapshot) All() iter.Seq2[RoleName, Meta] {
 			name, raw := s.index.at(i)
 			var meta Meta
 			r.Reset(raw)
-			readMeta(r, &meta)
+			readMeta(r, &meta, true)
 			if !yield(RoleName(name[:len(name)-len(metaSuffix)]), meta) {
 				return
 			}
@@ -145,7 +145,7 @@ func (p *parser) snapshot() *Snapshot {
 			return roleNameProblem(name[:len(name)-len(metaSuffix)])
 		}, func() {
 			var meta Meta
-			readMeta(p.Reader, &meta)
+			readMeta(p.Reader, &meta, false)
 		})
 		return true
 	})
@@ -175,7 +175,7 @@ func (s *Snapshot) Changes(older *Snapshot) iter.Seq[Change] {
 			}
 			var meta Meta
 			r.Reset(raw)
-			readMeta(r, &meta)
+			readMeta(r, &meta, false)
 			return meta.Version
 		}
 		for i, j := 0, 0; i < older.Len() || j < s.Len(); {

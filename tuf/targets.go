@@ -46,7 +46,7 @@ func (t *Targets) Lookup(path TargetPath) (Target, bool) {
 		return Target{}, false
 	}
 	target := Target{Path: path}
-	readTarget(cjson.New(raw, 0), &target)
+	readTarget(cjson.New(raw, 0), &target, true)
 	return target, true
 }
 
@@ -58,7 +58,7 @@ func (t *Targets) All() iter.Seq[Target] {
 			name, raw := t.index.at(i)
 			target := Target{Path: TargetPath(name)}
 			r.Reset(raw)
-			readTarget(r, &target)
+			readTarget(r, &target, true)
 			if !yield(target) {
 				return
 			}
@@ -95,7 +95,7 @@ func (p *parser) targets() *Targets {
 func (p *parser) target() {
 	at := p.Offset()
 	var t Target
-	readTarget(p.Reader, &t)
+	readTarget(p.Reader, &t, false)
 	if t.Length > p.limits.TargetLength {
 		p.Fail(at, fmt.Sprintf("a target of %d bytes, at most %d are allowed (Limits.TargetLength)", t.Length, p.limits.TargetLength))
 	}
@@ -104,8 +104,9 @@ func (p *parser) target() {
 	}
 }
 
-// readTarget reads a TARGETS entry into t, whose path stays as it is.
-func readTarget(r *cjson.Reader, t *Target) {
+// readTarget reads a TARGETS entry into t, whose path stays as it is; keep is that of
+// readHashes.
+func readTarget(r *cjson.Reader, t *Target, keep bool) {
 	at := r.Offset()
 	t.Length = -1
 	for m := r.Object(); r.Next(&m); {
@@ -115,7 +116,7 @@ func readTarget(r *cjson.Reader, t *Target) {
 				r.Fail(at, fmt.Sprintf("a length of %d", t.Length))
 			}
 		case "hashes":
-			readHashes(r, &t.Hashes)
+			readHashes(r, &t.Hashes, keep)
 		case "custom":
 			if r.Kind() != cjson.Object {
 				r.Fail(r.Offset(), `"custom" is not an object`)

@@ -132,7 +132,7 @@ func sign(check bool) error {
 		if err != nil {
 			return err
 		}
-		tuf.AppendEnvelope(nil, d.Message(), []tuf.Signature{sig})
+		d.Envelope([]tuf.Signature{sig})
 		return nil
 	})
 }

@@ -179,21 +179,32 @@ func AppendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10
 // JSON, with control characters escaped, and otherwise the same bytes. Control
 // characters occur in canonical form only inside strings.
 func AppendWire(dst, canonical []byte) []byte {
-	start := 0
-	for i := 0; i < len(canonical); {
-		if n := len(canonical) - i; n >= 8 && !hasControl(binary.LittleEndian.Uint64(canonical[i:])) {
-			i += 8
-			continue
+	for {
+		i := firstControl(canonical)
+		dst = append(dst, canonical[:i]...)
+		if i == len(canonical) {
+			return dst
 		}
-		for end := min(i+8, len(canonical)); i < end; i++ {
-			if c := canonical[i]; c < 0x20 {
-				dst = append(dst, canonical[start:i]...)
-				dst = appendControl(dst, c)
-				start = i + 1
-			}
+		dst = appendControl(dst, canonical[i])
+		canonical = canonical[i+1:]
+	}
+}
+
+// IsWire reports whether AppendWire would append the same bytes.
+func IsWire(canonical []byte) bool { return firstControl(canonical) == len(canonical) }
+
+// firstControl returns the index of the first control character, or the length.
+func firstControl(b []byte) int {
+	i := 0
+	for ; len(b)-i >= 16; i += 16 {
+		if hasControl(binary.LittleEndian.Uint64(b[i:])) || hasControl(binary.LittleEndian.Uint64(b[i+8:])) {
+			break
 		}
 	}
-	return append(dst, canonical[start:]...)
+	for i < len(b) && b[i] >= 0x20 {
+		i++
+	}
+	return i
 }
 
 // hasControl reports whether one of the eight bytes of v is a control character.

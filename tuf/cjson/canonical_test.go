@@ -170,6 +170,9 @@ func TestAppendWire(t *testing.T) {
 		if got := cjson.AppendWire([]byte("> "), []byte(in)); string(got) != "> "+want {
 			t.Errorf("%q is published as %q, want %q", in, got, want)
 		}
+		if got := cjson.IsWire([]byte(in)); got != (in == want) {
+			t.Errorf("%q: IsWire is %v", in, got)
+		}
 	}
 }
 
@@ -240,6 +243,9 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("%q gives %q, want %q", data, form, want)
 		}
 		wire := cjson.AppendWire(nil, form)
+		if cjson.IsWire(form) != bytes.Equal(wire, form) || !cjson.IsWire(wire) {
+			t.Fatalf("IsWire is wrong about %q or %q", form, wire)
+		}
 		again, err := cjson.AppendCanonical(nil, wire, 0)
 		if err != nil || !bytes.Equal(again, form) {
 			t.Fatalf("the wire form %q stands for %q: %v", wire, again, err)

@@ -4,24 +4,39 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/cjson"
 	"example.com/bailiwick/tuf/key"
 )
 
-// Draft is a new version of a role that waits for signatures. It is immutable.
+// Draft is a new version of a role that waits for signatures. It is immutable, and so must
+// be what it gives.
 type Draft struct {
 	role     tuf.RoleName
 	version  int64
 	expires  time.Time
 	message  []byte
+	page     []byte // begins with the room before message, and ends with it
+	taken    atomic.Bool
 	current  tuf.Authority
 	previous *tuf.Authority
 }
 
-// newDraft refuses a message that clients with default limits would not read.
-func newDraft(role tuf.RoleName, issue *Issue, message []byte) (*Draft, error) {
+// newPage returns memory for a message of so many bytes that is to be drafted: its length
+// is the room that an envelope takes before the message, and one byte is left behind it.
+func (i *Issue) newPage(size int) []byte {
+	const known = 8 // more signatures than that are copied
+	room := 64 + 304*min(len(i.Authority.KeyIDs()), known)
+	return make([]byte, room, room+size+len("}"))
+}
+
+// newDraft refuses a message that clients with default limits would not read. The message
+// is what was appended to a page of so much room; zero will do if it is small.
+func newDraft(role tuf.RoleName, issue *Issue, page []byte, room int) (*Draft, error) {
+	message := page[room:len(page):len(page)]
 	limits := tuf.DefaultLimits()
 	most := limits.TargetsBytes
 	switch role {
@@ -35,7 +50,7 @@ func newDraft(role tuf.RoleName, issue *Issue, message []byte) (*Draft, error) {
 	if int64(len(message)) > most {
 		return nil, fmt.Errorf("issuing %s version %d: %d bytes, clients read at most %d: %w", role, issue.Version, len(message), most, ErrTooMany)
 	}
-	return &Draft{role: role, version: issue.Version, expires: issue.expires(), message: message, current: issue.Authority}, nil
+	return &Draft{role: role, version: issue.Version, expires: issue.expires(), message: message, page: page, current: issue.Authority}, nil
 }
 
 // Role returns the role's name.
@@ -141,11 +156,26 @@ func (d *Draft) Assemble(sigs []tuf.Signature) ([]byte, error) {
 		}
 	}
 	slices.SortFunc(good, func(a, b tuf.Signature) int { return slices.Compare([]byte(a.KeyID), []byte(b.KeyID)) })
-	size := len(d.message) + 64
-	for _, s := range good {
-		size += len(s.KeyID) + 2*len(s.Sig) + 24
+	return d.Envelope(good), nil
+}
+
+// Envelope puts signatures, in the order given, around the message, as [Draft.Assemble]
+// does, but looks at none of them: it is for those who verify the file as clients do
+// before they hand it out.
+//
+// The first file that a draft makes, by either method, lies in the same memory as its
+// message: nobody must modify it as long as the draft is used.
+func (d *Draft) Envelope(sigs []tuf.Signature) []byte {
+	front := tuf.AppendEnvelope(make([]byte, 0, 64+256*len(sigs)), nil, sigs)
+	front = front[:len(front)-len("}")]
+	start, end := len(d.page)-len(d.message)-len(front), len(d.page)+len("}")
+	if start < 0 || end > cap(d.page) || !cjson.IsWire(d.message) || !d.taken.CompareAndSwap(false, true) {
+		return tuf.AppendEnvelope(make([]byte, 0, len(front)+len(d.message)+len("}")), d.message, sigs)
 	}
-	return tuf.AppendEnvelope(make([]byte, 0, size), d.message, good), nil
+	file := d.page[start:end:end]
+	copy(file, front)
+	file[len(file)-1] = '}'
+	return file
 }
 
 // threshold counts distinct key material, as clients do.

@@ -2,8 +2,12 @@ package repo
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
+	"math/bits"
 	"slices"
+	"sort"
 	"strings"
 
 	"example.com/bailiwick/tuf"
@@ -12,7 +16,8 @@ import (
 
 // fileEdit is what an edit does to "targets".
 type fileEdit struct {
-	put    []*tuf.Target // sorted by path
+	put    []tuf.Target // as given
+	order  []int        // the order of put by path; nil if it is that already
 	remove []tuf.TargetPath
 	size   int // about how many bytes put takes
 	// empty is set by splice if there was no target before: then fill writes the new ones
@@ -22,7 +27,7 @@ type fileEdit struct {
 
 // newFileEdit checks the targets of an edit.
 func newFileEdit(edit *TargetsEdit, issue *Issue) (*fileEdit, error) {
-	e := &fileEdit{put: make([]*tuf.Target, len(edit.Put)), remove: slices.Clone(edit.Remove)}
+	e := &fileEdit{put: edit.Put, remove: slices.Clone(edit.Remove)}
 	limits := tuf.DefaultLimits()
 	for i := range edit.Put {
 		t := &edit.Put[i]
@@ -32,11 +37,24 @@ func newFileEdit(edit *TargetsEdit, issue *Issue) (*fileEdit, error) {
 		if err := checkTarget(t, &limits); err != nil {
 			return nil, fmt.Errorf("target %q: %w", t.Path, err)
 		}
-		e.put[i] = t
-		e.size += 116 + len(t.Path) + len(t.Custom)
+		e.size += sizeOf(t)
 	}
 	slices.Sort(e.remove)
 	return e, e.sort()
+}
+
+// sizeOf returns how many bytes an entry takes, and a few more at times. So the memory of a
+// large role is neither made twice nor much too large.
+func sizeOf(t *tuf.Target) int {
+	size := len(`"":{"hashes":{"sha256":""},"length":},`) + 2*sha256.Size + len(t.Path)
+	size += bits.Len64(uint64(t.Length))*1233>>12 + 1 // log 2 is 1233/4096
+	if t.Custom != nil {
+		size += len(`"custom":,`) + len(t.Custom)
+	}
+	if _, ok := t.Hashes.SHA512(); ok {
+		size += len(`"sha512":"",`) + 2*sha512.Size
+	}
+	return size
 }
 
 // sort puts what was given in order, and refuses a path that the edit names twice.
@@ -47,20 +65,32 @@ func (e *fileEdit) sort() error {
 		rising = e.put[i-1].Path < e.put[i].Path
 	}
 	if !rising {
-		slices.SortFunc(e.put, func(a, b *tuf.Target) int { return cmp.Compare(a.Path, b.Path) })
+		e.order = make([]int, len(e.put))
+		for i := range e.order {
+			e.order[i] = i
+		}
+		slices.SortFunc(e.order, func(a, b int) int { return cmp.Compare(e.put[a].Path, e.put[b].Path) })
 	}
 	for i := 1; !rising && i < len(e.put); i++ {
-		if e.put[i-1].Path == e.put[i].Path {
-			return twice(e.put[i].Path)
+		if e.at(i-1).Path == e.at(i).Path {
+			return twice(e.at(i).Path)
 		}
 	}
 	for i, p := range e.remove {
-		_, put := slices.BinarySearchFunc(e.put, p, func(t *tuf.Target, p tuf.TargetPath) int { return cmp.Compare(t.Path, p) })
+		_, put := sort.Find(len(e.put), func(i int) int { return cmp.Compare(p, e.at(i).Path) })
 		if put || i > 0 && e.remove[i-1] == p {
 			return twice(p)
 		}
 	}
 	return nil
+}
+
+// at returns the target that is at i by path.
+func (e *fileEdit) at(i int) *tuf.Target {
+	if e.order != nil {
+		i = e.order[i]
+	}
+	return &e.put[i]
 }
 
 // checkTarget refuses what clients with default limits would refuse.
@@ -97,7 +127,8 @@ func (e *fileEdit) splice(old []byte) ([]byte, error) {
 		old = []byte("{}")
 	}
 	changes := make([]change, 0, len(e.put)+len(e.remove))
-	for _, t := range e.put {
+	for i := range e.put {
+		t := e.at(i)
 		changes = append(changes, change{string(t.Path), func(old []byte) ([]byte, error) { return encodeTarget(t, old) }})
 	}
 	for _, p := range e.remove {
@@ -130,19 +161,21 @@ func encodeTarget(t *tuf.Target, old []byte) (entry []byte, err error) {
 	})
 }
 
-// fill puts the entries between the braces that splice left.
-func (e *fileEdit) fill(message []byte) ([]byte, error) {
+// fill puts the entries between the braces that splice left in the message that was
+// appended to a page of so much room.
+func (e *fileEdit) fill(page []byte, room int) ([]byte, error) {
 	if !e.empty || len(e.put) == 0 {
-		return message, nil
+		return page, nil
 	}
-	targets, err := find(message, "targets")
+	targets, err := find(page[room:], "targets")
 	if err != nil || len(targets.value) != len("{}") {
 		return nil, errShape
 	}
-	at := len("{") + targets.at + len("{")
-	rest := slices.Clone(message[at:])
-	out := slices.Grow(message[:at], e.size+len(rest))
-	for i, t := range e.put {
+	at := room + len("{") + targets.at + len("{")
+	rest := slices.Clone(page[at:])
+	out := slices.Grow(page[:at], e.size+len(rest))
+	for i := range e.put {
+		t := e.at(i)
 		if i > 0 {
 			out = append(out, ',')
 		}

@@ -101,7 +101,7 @@ func draftRoot(signed []byte, base *tuf.Root, edit *RootEdit, issue *Issue) (*Dr
 	if err != nil {
 		return nil, fmt.Errorf("issuing root: %w", baseError(err))
 	}
-	d, err := newDraft(tuf.RoleRoot, issue, message)
+	d, err := newDraft(tuf.RoleRoot, issue, message, 0)
 	if err != nil {
 		return nil, err
 	}

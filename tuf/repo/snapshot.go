@@ -134,11 +134,12 @@ func (s *Snapshot) edit(changed map[tuf.RoleName]int64, issue *Issue) (*Snapshot
 		return nil, nil, fmt.Errorf("editing snapshot: %w", baseError(err))
 	}
 	next.measure()
-	message, err := next.message()
-	if err != nil {
+	page := issue.newPage(len(next.signed) + next.size)
+	room := len(page)
+	if page, err = next.appendMessage(page); err != nil {
 		return nil, nil, fmt.Errorf("editing snapshot: %w", baseError(err))
 	}
-	d, err := newDraft(tuf.RoleSnapshot, issue, message)
+	d, err := newDraft(tuf.RoleSnapshot, issue, page, room)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -269,14 +270,13 @@ func (s *Snapshot) measure() {
 	}
 }
 
-// message puts the chunks into the "meta" of the signed object.
-func (s *Snapshot) message() ([]byte, error) {
+// appendMessage puts the chunks into the "meta" of the signed object.
+func (s *Snapshot) appendMessage(out []byte) ([]byte, error) {
 	meta, err := find(s.signed, "meta")
 	if err != nil || len(meta.value) != len("{}") {
 		return nil, errShape
 	}
 	at := len("{") + meta.at + len("{") // between the braces of "meta"
-	out := make([]byte, 0, len(s.signed)+s.size)
 	out = append(out, s.signed[:at]...)
 	for i, c := range s.chunks {
 		if i > 0 {

@@ -120,14 +120,15 @@ func draftTargets(signed []byte, edit *TargetsEdit, issue *Issue) (*Draft, error
 			return spliceDelegations(old, edit)
 		}})
 	}
-	message, err := splice(make([]byte, 0, len(signed)+files.size+256*(1+len(edit.AddDelegations))), signed, changes)
-	if err == nil {
-		message, err = files.fill(message)
+	page := issue.newPage(len(signed) + files.size + 256*(1+len(edit.AddDelegations)))
+	room := len(page)
+	if page, err = splice(page, signed, changes); err == nil {
+		page, err = files.fill(page, room)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("editing %s: %w", issue.Role, baseError(err))
 	}
-	return newDraft(issue.Role, issue, message)
+	return newDraft(issue.Role, issue, page, room)
 }
 
 // memberChanges turns additional members into changes. Names of the

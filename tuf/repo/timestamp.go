@@ -52,7 +52,7 @@ func draftTimestamp(signed []byte, snapshot tuf.Meta, issue *Issue) (*Draft, err
 	if err != nil {
 		return nil, fmt.Errorf("editing timestamp: %w", baseError(err))
 	}
-	return newDraft(tuf.RoleTimestamp, issue, message)
+	return newDraft(tuf.RoleTimestamp, issue, message, 0)
 }
 
 // encodeMeta returns the changes that make an entry say m.
