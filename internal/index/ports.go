@@ -19,6 +19,8 @@ var (
 	ErrNoToken = errors.New("no such token")
 	// ErrNoRequest: no signing request has this identifier, or not any more.
 	ErrNoRequest = errors.New("no such signing request")
+	// ErrRequestClosed: the operators' signing request was published, aborted or has expired.
+	ErrRequestClosed = errors.New("the signing request is closed")
 	// ErrFull: the content could not be stored because space has run out. The caller may try
 	// again later; nothing was kept.
 	ErrFull = errors.New("no space left for content")
@@ -67,6 +69,7 @@ type Blob interface {
 type Records interface {
 	StagedFiles
 	Requests
+	OperatorRequests
 	Events
 }
 
@@ -116,6 +119,64 @@ type Requests interface {
 	ExpireRequests(ctx context.Context, now time.Time) (int, error)
 }
 
+// OperatorRequests keeps the signing requests of operators, open and closed ones. A publication that executes one
+// marks it as published in its own transaction: see publish.Ledger.Commit.
+type OperatorRequests interface {
+	// AddOperatorRequest adds an open request. One of the same identifier stays as it is, whatever its
+	// state, and the answer is false; only an aborted or expired one is opened anew. Durable on return.
+	AddOperatorRequest(ctx context.Context, r OperatorRequest) (bool, error)
+
+	// OperatorRequest returns a request with its body and the signatures that were added since, or
+	// ErrNoRequest. A closed one has neither any more.
+	OperatorRequest(ctx context.Context, id string) (OperatorRequest, error)
+
+	// OperatorRequests returns all that are in one of the states (any, if none is named), oldest first, without
+	// bodies, with the signatures of open ones, and at most the newest limit of them.
+	OperatorRequests(ctx context.Context, limit int, states ...RequestState) ([]OperatorRequest, error)
+
+	// SignOperatorRequest adds signatures to an open request, in one transaction, and replaces its summary unless
+	// summary is nil. A signature takes the place of an earlier one on the same role by the same key.
+	// Durable on return. ErrNoRequest if there is none, ErrRequestClosed if it is not open.
+	SignOperatorRequest(ctx context.Context, id string, signatures []RoleSignature, summary []byte) error
+
+	// AbortOperatorRequest closes an open request. ErrNoRequest if there is none, ErrRequestClosed if
+	// it is not open.
+	AbortOperatorRequest(ctx context.Context, id string, at time.Time) error
+
+	// ExpireOperatorRequests closes open requests that expire at or before a time. It returns how many.
+	ExpireOperatorRequests(ctx context.Context, now time.Time) (int, error)
+}
+
+// RequestState says what became of a signing request of operators. The set is closed.
+type RequestState string
+
+// The states.
+const (
+	RequestOpen      RequestState = "open"
+	RequestPublished RequestState = "published"
+	RequestAborted   RequestState = "aborted"
+	RequestExpired   RequestState = "expired"
+)
+
+// MaxOperatorBody bounds the body of an operators' request, in bytes.
+const MaxOperatorBody = 1 << 30
+
+// OperatorRequest is a signing request of operators as it is kept.
+type OperatorRequest struct {
+	ID      string
+	Kind    string    // what it is about, in one word, for lists
+	Body    []byte    // encoded by package sitting, with the signatures that it came with; at most MaxOperatorBody
+	Summary []byte    // what lists show of it; whoever stores it decides about its form
+	Token   string    // identifier of the token that brought it
+	Created time.Time // UTC, whole seconds
+	Expires time.Time // UTC, whole seconds
+	// What follows is set when it is read; AddOperatorRequest passes over it.
+	State       RequestState
+	Publication int64     // that executed it; 0 if none did
+	Closed      time.Time // when it was published, aborted or expired; zero while it is open
+	Signatures  []RoleSignature
+}
+
 // Events is the record of what happened to projects. It is written by the methods above and by
 // publications.
 type Events interface {
@@ -141,10 +202,21 @@ type RoleSignature struct {
 	Signature tuf.Signature
 }
 
-// Token is the right to upload. The secret itself is never stored.
+// Right says what a token is good for. The set is closed.
+type Right string
+
+// The rights.
+const (
+	RightUpload   Right = ""         // to upload and to bring signing requests of projects
+	RightOperator Right = "operator" // to do what operators do online; not to upload
+	RightSigner   Right = "signer"   // to be the isolated signer of the index; nothing else
+)
+
+// Token is a right, to upload unless it says otherwise. The secret itself is never stored.
 type Token struct {
 	ID       string         // short public name, shown in lists and logs
 	Hash     [32]byte       // SHA-256 of the secret, the whole string with its prefix
+	Right    Right          // what it is good for
 	Projects []pypi.Project // where it may upload; nil: every project
 	Note     string         // for people
 	Created  time.Time      // UTC, whole seconds

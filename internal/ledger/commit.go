@@ -21,6 +21,7 @@ type writeStatements struct {
 	addFile                                   *sql.Stmt
 	due, dropMetadata, dropSuperseded, putTok *sql.Stmt
 	records                                   recordStatements
+	operators                                 operatorStatements
 }
 
 type prepared struct {
@@ -29,7 +30,7 @@ type prepared struct {
 }
 
 func (w *writeStatements) all() []prepared {
-	return append(w.records.all(), []prepared{
+	return append(append(w.records.all(), w.operators.all()...), []prepared{
 		{&w.begin, `BEGIN IMMEDIATE`},
 		{&w.commit, `COMMIT`},
 		{&w.rollback, `ROLLBACK`},
@@ -54,9 +55,9 @@ func (w *writeStatements) all() []prepared {
 			ORDER BY time, metadata LIMIT ?3`},
 		{&w.dropMetadata, `DELETE FROM metadata WHERE id = ?`},
 		{&w.dropSuperseded, `DELETE FROM superseded WHERE pinner = ? AND time = ? AND metadata = ?`},
-		{&w.putTok, `INSERT INTO tokens (hash, id, projects, note, created, revoked) VALUES (?, ?, ?, ?, ?, ?)
+		{&w.putTok, `INSERT INTO tokens (hash, id, projects, note, created, revoked, rights) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, projects = excluded.projects,
-				note = excluded.note, created = excluded.created, revoked = excluded.revoked`},
+				note = excluded.note, created = excluded.created, revoked = excluded.revoked, rights = excluded.rights`},
 	}...)
 }
 
@@ -136,7 +137,10 @@ func (s *SQLite) Commit(ctx context.Context, p *publish.Publication) error {
 				return err
 			}
 		}
-		return s.commitRecords(ctx, p)
+		if err := s.commitRecords(ctx, p); err != nil {
+			return err
+		}
+		return s.commitOperators(ctx, p)
 	})
 }
 

@@ -1,5 +1,5 @@
-// Package ledger keeps everything that a repository published, its upload tokens, and what waits for
-// the signatures of maintainers: [SQLite] in one file for servers, [Memory] for tests. Both
+// Package ledger keeps everything that a repository published, its public record, its tokens, and what waits for
+// the signatures of maintainers and operators: [SQLite] in one file for servers, [Memory] for tests. Both
 // implement publish.Ledger, index.Tokens and index.Records, whose method comments are the contract;
 // package ledgertest checks every promise of it on both.
 //
@@ -80,7 +80,7 @@ func check(p *publish.Publication) error {
 			return err
 		}
 	}
-	return nil
+	return checkRecord(p)
 }
 
 func checkEvent(e *publish.Event) error {

@@ -24,6 +24,7 @@ type Memory struct {
 	tokens     map[[32]byte]index.Token
 	tokenOrder [][32]byte
 	records    memoryRecords
+	operators  memoryOperators
 }
 
 // versions are what is kept of one role, oldest first; the last is the newest.
@@ -127,6 +128,10 @@ func (m *Memory) Commit(ctx context.Context, p *publish.Publication) error {
 	if err := m.conflict(p); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
+	head, err := m.operators.conflict(p, m.head.Record)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
 	for _, md := range p.Metadata {
 		m.add(md, unstamp(stamp(p.Time)))
 	}
@@ -136,7 +141,8 @@ func (m *Memory) Commit(ctx context.Context, p *publish.Publication) error {
 		m.files[f.Filename.String()] = f
 	}
 	m.records.commit(p)
-	m.head.Number, m.head.Time = p.Number, unstamp(stamp(p.Time))
+	m.operators.commit(p)
+	m.head.Number, m.head.Time, m.head.Record = p.Number, unstamp(stamp(p.Time)), head
 	return nil
 }
 
@@ -254,6 +260,9 @@ func (m *Memory) Tokens(ctx context.Context) ([]index.Token, error) {
 
 // PutToken implements index.Tokens.
 func (m *Memory) PutToken(ctx context.Context, t index.Token) error {
+	if err := checkToken(&t); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {

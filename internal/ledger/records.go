@@ -11,7 +11,6 @@ import (
 	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
-	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -264,29 +263,11 @@ func (s *SQLite) readRequests(ctx context.Context, doing string, query *sql.Stmt
 		return nil, s.failed(doing, err)
 	}
 	for i := range out {
-		if out[i].Signatures, err = s.readSignatures(ctx, numbers[i]); err != nil {
+		if out[i].Signatures, err = readSignatures(ctx, s.r.signatures, numbers[i]); err != nil {
 			return nil, s.failed(doing, err)
 		}
 	}
 	return out, nil
-}
-
-func (s *SQLite) readSignatures(ctx context.Context, request int64) ([]index.RoleSignature, error) {
-	rows, err := s.r.signatures.QueryContext(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // its error is that of rows.Err
-	var out []index.RoleSignature
-	for rows.Next() {
-		var role, id string
-		var sig []byte
-		if err := rows.Scan(&role, &id, &sig); err != nil {
-			return nil, err
-		}
-		out = append(out, index.RoleSignature{Role: tuf.RoleName(role), Signature: tuf.Signature{KeyID: key.ID(id), Sig: sig}})
-	}
-	return out, rows.Err()
 }
 
 // SignRequest implements index.Requests.

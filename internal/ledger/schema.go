@@ -22,7 +22,7 @@ const applicationID = 0x424c574b
 
 // schemaNumber is the newest schema that this code reads and writes, kept in user_version. It only
 // rises; an older ledger takes the steps that it lacks, in one transaction, when it is opened.
-const schemaNumber = 2
+const schemaNumber = 3
 
 // Sizes, set on purpose: together they bound what a ledger takes beside the page cache of the
 // operating system.

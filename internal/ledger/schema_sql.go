@@ -2,7 +2,7 @@ package ledger
 
 // steps lead from an empty file to the newest schema: step i makes schema i+1 out of schema i. A step is
 // never changed once it was released; a new ledger takes all of them, an older one the rest.
-var steps = [schemaNumber]string{schema1, schema2}
+var steps = [schemaNumber]string{schema1, schema2, schema3}
 
 // schema1 makes the first tables.
 const schema1 = `
@@ -133,4 +133,67 @@ CREATE TABLE events (
     text        TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX events_by_project ON events (project);
+`
+
+// schema3 adds what operators sign, and the public record.
+const schema3 = `
+-- Schema 3.
+
+-- What the token is good for: '' to upload, 'operator', 'signer'.
+ALTER TABLE tokens ADD COLUMN rights TEXT NOT NULL DEFAULT '';
+
+-- Signing requests of operators. Closed ones keep their row, and lose body and signatures.
+CREATE TABLE operator_requests (
+    number      INTEGER PRIMARY KEY,  -- in order of arrival
+    id          TEXT    NOT NULL UNIQUE,
+    kind        TEXT    NOT NULL,
+    summary     BLOB    NOT NULL,
+    token       TEXT    NOT NULL,
+    created     INTEGER NOT NULL,
+    expires     INTEGER NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('open', 'published', 'aborted', 'expired')),
+    publication INTEGER NOT NULL,     -- that executed it; 0: none
+    closed      INTEGER NOT NULL      -- the zero time (year 1): still open
+) STRICT;
+CREATE INDEX operator_requests_by_state ON operator_requests (state, expires);
+
+-- Their bodies, in pieces: a request over thousands of bins is larger than one value should be.
+CREATE TABLE operator_bodies (
+    request INTEGER NOT NULL REFERENCES operator_requests (number) ON DELETE CASCADE,
+    part    INTEGER NOT NULL,         -- 0, 1, 2 ...
+    bytes   BLOB    NOT NULL,
+    UNIQUE (request, part)
+) STRICT;
+
+CREATE TABLE operator_signatures (
+    request INTEGER NOT NULL REFERENCES operator_requests (number) ON DELETE CASCADE,
+    role    TEXT    NOT NULL,
+    keyid   TEXT    NOT NULL,
+    sig     BLOB    NOT NULL,
+    PRIMARY KEY (request, role, keyid)
+) STRICT, WITHOUT ROWID;
+
+-- The public record of what changed whose keys stand behind what; only ever appended to.
+CREATE TABLE record (
+    number      INTEGER PRIMARY KEY,  -- 1, 2, 3 ... without gaps
+    publication INTEGER NOT NULL REFERENCES publications (number),
+    time        INTEGER NOT NULL,
+    body        BLOB    NOT NULL,     -- the entry in canonical form
+    head        BLOB    NOT NULL CHECK (length(head) = 32)  -- of the chain, this entry included
+) STRICT;
+
+-- Announced changes of lost keys.
+CREATE TABLE recoveries (
+    entry      INTEGER PRIMARY KEY REFERENCES record (number),  -- that announced it
+    project    TEXT    NOT NULL,
+    announced  INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    keys       TEXT    NOT NULL,      -- JSON: [[keytype, scheme, public], ...]
+    threshold  INTEGER NOT NULL,
+    text       TEXT    NOT NULL,
+    token      TEXT    NOT NULL,
+    outcome    TEXT    NOT NULL,      -- '': it waits
+    closed     INTEGER NOT NULL       -- publication that ended it; 0: none
+) STRICT;
+CREATE UNIQUE INDEX recoveries_waiting ON recoveries (project) WHERE outcome = '';
 `

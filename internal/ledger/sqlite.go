@@ -37,6 +37,8 @@ type SQLite struct {
 type readStatements struct {
 	head, roles, newest, metadata, file, token, tokens *sql.Stmt
 	staged, request, requests, signatures, events      *sql.Stmt
+	operatorRequest, operatorRequests, operatorBody    *sql.Stmt
+	operatorSignatures, record, recoveries             *sql.Stmt
 }
 
 // prepare takes the writer connection and prepares every statement. After an error the caller
@@ -57,7 +59,9 @@ func (s *SQLite) prepare(ctx context.Context) error {
 	}{
 		{&s.r.head, `SELECT number, time,
 			coalesce((SELECT version FROM roles WHERE name = 'root'), 0),
-			coalesce((SELECT version FROM roles WHERE name = 'snapshot'), 0)
+			coalesce((SELECT version FROM roles WHERE name = 'snapshot'), 0),
+			coalesce((SELECT max(number) FROM record), 0),
+			(SELECT head FROM record ORDER BY number DESC LIMIT 1)
 			FROM publications ORDER BY number DESC LIMIT 1`},
 		// Not sorted here: reading the rows in their order and sorting names in memory is several
 		// times faster at 100,000 roles than looking each row up in the order of names.
@@ -68,8 +72,8 @@ func (s *SQLite) prepare(ctx context.Context) error {
 			FROM roles r JOIN metadata m ON m.role = r.id WHERE r.name = ? AND m.version = ?`},
 		{&s.r.file, `SELECT project, version, size, sha256, metadata_sha256, requires_python, uploaded, uploader, signers
 			FROM filenames WHERE filename = ?`},
-		{&s.r.token, `SELECT hash, id, projects, note, created, revoked FROM tokens WHERE hash = ?`},
-		{&s.r.tokens, `SELECT hash, id, projects, note, created, revoked FROM tokens ORDER BY created, rowid`},
+		{&s.r.token, `SELECT hash, id, projects, note, created, revoked, rights FROM tokens WHERE hash = ?`},
+		{&s.r.tokens, `SELECT hash, id, projects, note, created, revoked, rights FROM tokens ORDER BY created, rowid`},
 		{&s.r.staged, `SELECT filename, project, version, size, sha256, metadata_sha256, requires_python, uploaded, uploader
 			FROM staged WHERE project = ? ORDER BY filename, id`},
 		{&s.r.request, `SELECT number, id, project, body, token, received, expires FROM requests WHERE id = ?`},
@@ -77,6 +81,14 @@ func (s *SQLite) prepare(ctx context.Context) error {
 		{&s.r.signatures, `SELECT role, keyid, sig FROM signatures WHERE request = ? ORDER BY role, keyid`},
 		{&s.r.events, `SELECT id, project, kind, time, publication, token, request, keys, text
 			FROM events WHERE project = ? ORDER BY id DESC LIMIT ?`},
+		{&s.r.operatorRequest, `SELECT ` + operatorColumns + ` FROM operator_requests WHERE id = ?`},
+		{&s.r.operatorRequests, `SELECT ` + operatorColumns + ` FROM operator_requests
+			WHERE state IN (?, ?, ?, ?) ORDER BY number DESC LIMIT ?`},
+		{&s.r.operatorBody, `SELECT bytes FROM operator_bodies WHERE request = ? ORDER BY part`},
+		{&s.r.operatorSignatures, `SELECT role, keyid, sig FROM operator_signatures WHERE request = ? ORDER BY role, keyid`},
+		{&s.r.record, `SELECT body FROM record WHERE number >= ? ORDER BY number LIMIT ?`},
+		{&s.r.recoveries, `SELECT entry, project, announced, not_before, keys, threshold, text, token
+			FROM recoveries WHERE outcome = '' ORDER BY entry`},
 	} {
 		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // readerDB.Close does
 			return err
@@ -108,7 +120,8 @@ func (s *SQLite) Close() error {
 func (s *SQLite) Head(ctx context.Context) (publish.Head, error) {
 	var h publish.Head
 	var at int64
-	err := s.r.head.QueryRowContext(ctx).Scan(&h.Number, &at, &h.Root, &h.Snapshot)
+	var record []byte
+	err := s.r.head.QueryRowContext(ctx).Scan(&h.Number, &at, &h.Root, &h.Snapshot, &h.Record.Length, &record)
 	if errors.Is(err, sql.ErrNoRows) {
 		return publish.Head{}, fmt.Errorf("reading the head of %s: %w", s.path, publish.ErrNoRepository)
 	}
@@ -116,6 +129,7 @@ func (s *SQLite) Head(ctx context.Context) (publish.Head, error) {
 		return publish.Head{}, s.failed("reading the head", err)
 	}
 	h.Time = unstamp(at)
+	copy(h.Record.Sum[:], record)
 	return h, nil
 }
 

@@ -131,7 +131,7 @@ func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
 		spoil func(t *testing.T, path string)
 		want  error
 	}{
-		{"a newer schema", func(t *testing.T, path string) { outside(t, path, "PRAGMA user_version=3") }, ledger.ErrNewer},
+		{"a newer schema", func(t *testing.T, path string) { outside(t, path, "PRAGMA user_version=4") }, ledger.ErrNewer},
 		{"no schema number", func(t *testing.T, path string) { outside(t, path, "PRAGMA user_version=0") }, ledger.ErrNotLedger},
 		{"another application", func(t *testing.T, path string) { outside(t, path, "PRAGMA application_id=7") }, ledger.ErrNotLedger},
 		{"an empty file", func(t *testing.T, path string) { overwrite(t, path, nil) }, ledger.ErrNotLedger},

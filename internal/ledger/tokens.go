@@ -47,27 +47,39 @@ func (s *SQLite) Tokens(ctx context.Context) ([]index.Token, error) {
 
 // PutToken implements index.Tokens.
 func (s *SQLite) PutToken(ctx context.Context, t index.Token) error {
+	if err := checkToken(&t); err != nil {
+		return err
+	}
 	return s.write(ctx, "storing token "+t.ID, func(ctx context.Context) error {
 		var projects sql.NullString // nil, every project, is kept apart from none
 		if t.Projects != nil {
 			projects = sql.NullString{String: joinProjects(t.Projects), Valid: true}
 		}
-		_, err := s.w.putTok.ExecContext(ctx, t.Hash[:], t.ID, projects, t.Note, stamp(t.Created), stamp(t.Revoked))
+		_, err := s.w.putTok.ExecContext(ctx, t.Hash[:], t.ID, projects, t.Note, stamp(t.Created), stamp(t.Revoked), string(t.Right))
 		return err
 	})
 }
 
-// scanToken reads a row of (hash, id, projects, note, created, revoked).
+func checkToken(t *index.Token) error {
+	switch t.Right {
+	case index.RightUpload, index.RightOperator, index.RightSigner:
+		return nil
+	}
+	return fmt.Errorf("storing token %s: there is no right %.40q", t.ID, t.Right)
+}
+
+// scanToken reads a row of (hash, id, projects, note, created, revoked, rights).
 func scanToken(row interface{ Scan(dest ...any) error }) (index.Token, error) {
 	var t index.Token
 	var hash []byte
 	var projects sql.NullString
 	var created, revoked int64
-	if err := row.Scan(&hash, &t.ID, &projects, &t.Note, &created, &revoked); err != nil {
+	var right string
+	if err := row.Scan(&hash, &t.ID, &projects, &t.Note, &created, &revoked, &right); err != nil {
 		return index.Token{}, err
 	}
 	copy(t.Hash[:], hash)
-	t.Created, t.Revoked = unstamp(created), unstamp(revoked)
+	t.Created, t.Revoked, t.Right = unstamp(created), unstamp(revoked), index.Right(right)
 	if projects.Valid {
 		t.Projects = []pypi.Project{}
 		for name := range strings.Lines(projects.String) {

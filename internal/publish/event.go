@@ -22,6 +22,12 @@ const (
 	EventOpened   EventKind = "request-opened"
 	EventSigned   EventKind = "request-signed"
 	EventAborted  EventKind = "request-aborted"
+	// What operators do with their offline keys.
+	EventPromoted          EventKind = "promoted"           // the offline keys vouch for the project's keys
+	EventParked            EventKind = "parked"             // nobody answers; the offline key countersigned the list as it is
+	EventRecoveryAnnounced EventKind = "recovery-announced" // the project will get other keys, unless its maintainers sign something
+	EventRecoveryCancelled EventKind = "recovery-cancelled"
+	EventRecovered         EventKind = "recovered"
 )
 
 // Event is one line of the record that the owners of a project see. Records are only ever

@@ -147,3 +147,17 @@ func (f *faulty) Prune(ctx context.Context, roles, pinners time.Time, limit int)
 	}
 	return f.ledger().Prune(ctx, roles, pinners, limit)
 }
+
+func (f *faulty) Record(ctx context.Context, from int64, limit int) ([]publish.RecordEntry, error) {
+	if f.of("Record") != 0 {
+		return nil, errInjected
+	}
+	return f.ledger().Record(ctx, from, limit)
+}
+
+func (f *faulty) Recoveries(ctx context.Context) ([]publish.Recovery, error) {
+	if f.of("Recoveries") != 0 {
+		return nil, errInjected
+	}
+	return f.ledger().Recoveries(ctx)
+}

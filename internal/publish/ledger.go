@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 )
@@ -26,6 +27,8 @@ type Head struct {
 	Time     time.Time // when it was published, UTC, whole seconds
 	Root     int64     // newest version of root
 	Snapshot int64     // newest version of snapshot
+	// Record is the head of the record. The newest snapshot carries the same one.
+	Record record.Head
 }
 
 // Metadata is one version of one role as clients fetch it.
@@ -65,6 +68,31 @@ type Publication struct {
 	Files    []File     // newly used file names; empty for renewals, yanks and deletions
 	Events   []Event    // what happened to claimed projects
 	Closed   []string   // signing requests that this publication executes; unknown ones are passed over
+	// Executed are signing requests of operators that it executes; unknown ones are passed over.
+	Executed []string
+	// Record are the entries that it appends to the record, numbered on from the newest.
+	Record []RecordEntry
+	// Recoveries are those that it announces, and those that it closes.
+	Recoveries []Recovery
+}
+
+// RecordEntry is one line of the public record of what changed whose keys stand behind what.
+type RecordEntry = record.Entry
+
+// Recovery is the announcement that a project will get other keys, because its maintainers have lost
+// theirs. It waits for its time, so that they can contradict by signing anything.
+type Recovery struct {
+	Project   pypi.Project
+	Entry     int64         // number of the record's entry that announced it: its name for ever
+	Announced time.Time     // UTC, whole seconds
+	NotBefore time.Time     // it takes effect then at the earliest; UTC, whole seconds
+	Keys      []*key.Public // that sign the project's role afterwards
+	Threshold int
+	Text      string // why, one line, as the record says it
+	Token     string // identifier of the token that asked for it
+	// Outcome is empty as long as it waits; then record.Recovered or record.RecoveryCancelled.
+	Outcome record.Kind
+	Closed  int64 // publication that ended it; 0 while it waits
 }
 
 // Role says which version of a role is the newest, and until when it is good.
@@ -110,7 +138,10 @@ type Ledger interface {
 	// name that is there already. The older versions of the roles in p become superseded at
 	// p.Time. Where the ledger also keeps staged files, signing requests and events, the same
 	// transaction drops every staged file whose name is in p.Files, drops the requests in p.Closed,
-	// and appends p.Events. It is never repeated with the same publication after ErrConflict.
+	// and appends p.Events. Likewise it marks the operators' requests in p.Executed as published, appends
+	// p.Record (ErrConflict unless its entries are numbered on from the newest), and stores each of
+	// p.Recoveries: ErrConflict for one without an outcome while another of the project waits, and for one with an
+	// outcome that does not wait. It is never repeated with the same publication after ErrConflict.
 	Commit(ctx context.Context, p *Publication) error
 
 	// Prune removes superseded metadata: versions of snapshot and timestamp that were superseded
@@ -119,4 +150,11 @@ type Ledger interface {
 	// versions, oldest first, in one transaction, and returns how many; fewer than limit means that
 	// nothing more is due. Safe to repeat; a failed call has removed nothing.
 	Prune(ctx context.Context, roles, pinners time.Time, limit int) (int, error)
+
+	// Record returns entries of the record in their order, from the one with this number on (numbers
+	// below 1 count as 1), at most limit of them; none past its end. Entries are never removed.
+	Record(ctx context.Context, from int64, limit int) ([]RecordEntry, error)
+
+	// Recoveries returns those that wait, oldest first.
+	Recoveries(ctx context.Context) ([]Recovery, error)
 }
