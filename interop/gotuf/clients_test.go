@@ -57,7 +57,13 @@ type look func(t *testing.T, folder string, p place, path string) verdict
 // ours is the client of this module.
 func ours(t *testing.T, folder string, p place, path string) verdict {
 	t.Helper()
-	verdict, err := oursOrError(t.Context(), folder, p, path)
+	return oursSession(t, folder, p, path)
+}
+
+// oursSession is ours after it has looked up other paths.
+func oursSession(t *testing.T, folder string, p place, path string, before ...string) verdict {
+	t.Helper()
+	verdict, err := oursOrError(t.Context(), folder, p, path, before...)
 	switch {
 	case errors.Is(err, trust.ErrNotFound):
 		return verdictOf(notFound, err)
@@ -69,7 +75,7 @@ func ours(t *testing.T, folder string, p place, path string) verdict {
 
 func verdictOf(what string, err error) verdict { return verdict{what, err.Error()} }
 
-func oursOrError(ctx context.Context, folder string, p place, path string) (verdict, error) {
+func oursOrError(ctx context.Context, folder string, p place, path string, before ...string) (verdict, error) {
 	fetcher, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: p.url + "/metadata", Targets: p.url + "/targets"})
 	if err != nil {
 		return verdict{}, err
@@ -92,6 +98,9 @@ func oursOrError(ctx context.Context, folder string, p place, path string) (verd
 	if err != nil {
 		return verdict{}, err
 	}
+	for _, other := range before {
+		_, _ = view.Find(ctx, tuf.TargetPath(other))
+	}
 	found, err := view.Find(ctx, target)
 	if err != nil {
 		return verdict{}, err
@@ -105,6 +114,12 @@ func oursOrError(ctx context.Context, folder string, p place, path string) (verd
 
 // goTUF is go-tuf, unmodified.
 func goTUF(t *testing.T, folder string, p place, path string) (v verdict) {
+	t.Helper()
+	return goTUFSession(t, folder, p, path)
+}
+
+// goTUFSession is goTUF after it has looked up other paths.
+func goTUFSession(t *testing.T, folder string, p place, path string, before ...string) (v verdict) {
 	t.Helper()
 	defer func() {
 		if r := recover(); r != nil {
@@ -127,6 +142,9 @@ func goTUF(t *testing.T, folder string, p place, path string) (v verdict) {
 	}
 	if err := up.Refresh(); err != nil {
 		return verdictOf(refused, err)
+	}
+	for _, other := range before {
+		_, _ = up.GetTargetInfo(other)
 	}
 	info, err := up.GetTargetInfo(path)
 	if err != nil {
@@ -194,12 +212,18 @@ func startPython(t *testing.T) *python {
 
 func (p *python) look(t *testing.T, folder string, at place, path string) verdict {
 	t.Helper()
+	return p.session(t, folder, at, path)
+}
+
+// session is look after it has looked up other paths.
+func (p *python) session(t *testing.T, folder string, at place, path string, before ...string) verdict {
+	t.Helper()
 	root := filepath.Join(folder, "trusted_root.json")
 	if err := os.WriteFile(root, at.root, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	line, err := json.Marshal(map[string]string{
-		"folder": folder, "metadata": at.url + "/metadata/", "targets": at.url + "/targets/", "root": root, "path": path,
+	line, err := json.Marshal(map[string]any{
+		"folder": folder, "metadata": at.url + "/metadata/", "targets": at.url + "/targets/", "root": root, "path": path, "before": before,
 	})
 	if err != nil {
 		t.Fatal(err)

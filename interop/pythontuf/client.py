@@ -2,7 +2,7 @@
 JSON, and one verdict a line on standard output.
 
 A request names a folder for trusted metadata and targets, two base URLs, a file with the
-trusted root, and a target path. The verdict is "accepted HEX" with the SHA-256 of the
+trusted root, a target path, and maybe paths to be looked up before it in the same session. The verdict is "accepted HEX" with the SHA-256 of the
 bytes that the application got, "not found", or "refused REASON".
 """
 
@@ -28,6 +28,8 @@ def look(request):
         bootstrap=root,
     )
     updater.refresh()
+    for path in request.get("before") or []:
+        updater.get_targetinfo(path)
     info = updater.get_targetinfo(request["path"])
     if info is None:
         return "not found"

@@ -47,6 +47,48 @@ func TestAddDelegations(t *testing.T) {
 	}
 }
 
+// TestAddBefore: new delegations go where the edit says, among what it replaces and removes.
+func TestAddBefore(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before tuf.RoleName
+		add    string
+		remove []tuf.RoleName
+		swap   tuf.RoleName // replaced where it stands
+		want   string
+	}{
+		{"the last", "c", "0d", nil, "", "ab0dc"},
+		{"the first", "a", "0d", nil, "", "0dabc"},
+		{"nobody", "", "0d", nil, "", "abc0d"},
+		{"one that is replaced", "b", "d", nil, "b", "adbc"},
+		{"one of those that stay", "c", "d", []tuf.RoleName{"a", "b"}, "", "dc"},
+		{"nothing to add", "b", "", nil, "", "abc"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, base, shared := bin(t)
+			edit := repo.TargetsEdit{AddBefore: c.before, RemoveDelegations: c.remove}
+			for _, name := range c.add {
+				edit.AddDelegations = append(edit.AddDelegations, repo.Delegation{Role: tuf.RoleName(name), Authority: shared, Paths: []string{string(name) + "/*"}})
+			}
+			if c.swap != "" {
+				edit.ReplaceDelegations = []repo.Delegation{{Role: c.swap, Authority: shared, Paths: []string{"other"}}}
+			}
+			d, err := repo.EditTargets(base, edit, r.issue(2))
+			data := published(t, d, err, r.signer)
+			checkBytes(t, d, data)
+			got := verified(t, tuf.ParseTargets, data, r.authority)
+			if joined := strings.Join(names(got), ""); joined != c.want {
+				t.Errorf("delegations = %s, want %s", joined, c.want)
+			}
+			if c.swap != "" {
+				if d, _ := got.Delegations().Find(c.swap); !slices.Equal(d.Paths(), []string{"other"}) {
+					t.Errorf("%s is not replaced: %s", c.swap, d.Raw())
+				}
+			}
+		})
+	}
+}
+
 func TestReplaceDelegation(t *testing.T) {
 	r, base, _ := bin(t)
 	fresh := newRole(t, "fresh")
@@ -131,6 +173,10 @@ func TestDelegationRefusals(t *testing.T) {
 		{"replace what is not there", repo.TargetsEdit{ReplaceDelegations: one("z")}, repo.ErrAbsent},
 		{"replace in another case", repo.TargetsEdit{ReplaceDelegations: one("B")}, repo.ErrAbsent},
 		{"remove what is not there", repo.TargetsEdit{RemoveDelegations: []tuf.RoleName{"z"}}, repo.ErrAbsent},
+		{"added before what is not there", repo.TargetsEdit{AddDelegations: one("x"), AddBefore: "z"}, repo.ErrAbsent},
+		{"added before what is removed", repo.TargetsEdit{AddDelegations: one("x"), AddBefore: "b", RemoveDelegations: []tuf.RoleName{"b"}}, repo.ErrAbsent},
+		{"added before itself", repo.TargetsEdit{AddDelegations: one("x"), AddBefore: "x"}, repo.ErrAbsent},
+		{"nothing added before what is not there", repo.TargetsEdit{AddBefore: "z"}, repo.ErrAbsent},
 		{"nobody signs", add(func(d *repo.Delegation) { d.Authority = tuf.Authority{} }), repo.ErrThreshold},
 		{"too many keys", add(func(d *repo.Delegation) { d.Authority = authorityOf(t, 1, many...) }), repo.ErrTooMany},
 		{"no paths", add(func(d *repo.Delegation) { d.Paths = nil }), repo.ErrPattern},
