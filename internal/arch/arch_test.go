@@ -35,6 +35,7 @@ var storeys = map[string]int{
 
 	// Signing requests are about what the client workflow verified and what the topology says.
 	"internal/ceremony": 2,
+	"internal/sitting":  2,
 
 	// The public record of changed keys is checked by whoever reads it.
 	"internal/record": 2,
@@ -71,6 +72,7 @@ var sideways = map[string][]string{
 	"internal/pypi/distmake": {"internal/pypi", "internal/pypi/dist"},
 	"internal/policy":        {"tuf/repo"},
 	"internal/ceremony":      {"internal/policy", "tuf/trust"},
+	"internal/sitting":       {"internal/ceremony", "internal/policy", "tuf/repo", "tuf/trust"},
 	"internal/index":         {"internal/publish"},
 	"internal/verify":        {"tuf/client"},
 	"internal/ledger":        {"internal/durable"},
