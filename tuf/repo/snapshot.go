@@ -109,6 +109,20 @@ func (s *Snapshot) Lookup(role tuf.RoleName) (int64, bool) {
 	return 0, false
 }
 
+// WithMembers returns a base for the next edit in which additional members of "signed" are set to raw
+// JSON, or removed where the value is nil. Names of the specification are [ErrMember].
+func (s *Snapshot) WithMembers(members map[string][]byte) (*Snapshot, error) {
+	changes, err := memberChanges(members, []string{"meta"})
+	if err != nil {
+		return nil, fmt.Errorf("editing snapshot: %w", err)
+	}
+	next := *s
+	if next.signed, err = splice(nil, s.signed, changes); err != nil {
+		return nil, fmt.Errorf("editing snapshot: %w", baseError(err))
+	}
+	return &next, nil
+}
+
 // Edit drafts the successor in which the changed roles have new versions, and returns
 // it as the base of the next edit. Versions may stay but not go back
 // ([ErrVersion]); a role once listed stays listed, as clients insist on that

@@ -89,6 +89,46 @@ func TestEditSnapshotKeepsWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+func TestSnapshotMembers(t *testing.T) {
+	r := newRole(t, tuf.RoleSnapshot)
+	d, err := repo.NewSnapshot(map[tuf.RoleName]int64{tuf.RoleTargets: 1}, r.issue(1))
+	first, err := repo.OpenSnapshot(r.snapshot(t, d, err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(s *repo.Snapshot, value []byte) *repo.Snapshot {
+		t.Helper()
+		s, err := s.WithMembers(map[string][]byte{"x-a": value, "x-b": []byte(` [ 1 ] `)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	edited, d, err := with(first, []byte(`{"b":1,"a":2}`)).Edit(map[tuf.RoleName]int64{"a": 1}, r.issue(2))
+	second := r.snapshot(t, d, err)
+	if raw, ok := second.Member("x-a"); !ok || string(raw) != `{"a":2,"b":1}` {
+		t.Errorf("the member is %s, %t", raw, ok)
+	}
+	_, d, err = edited.Edit(nil, r.issue(3)) // stays
+	if raw, ok := r.snapshot(t, d, err).Member("x-b"); !ok || string(raw) != `[1]` {
+		t.Errorf("the member is %s, %t after an edit that does not name it", raw, ok)
+	}
+	_, d, err = with(edited, nil).Edit(nil, r.issue(3))
+	if raw, ok := r.snapshot(t, d, err).Member("x-a"); ok {
+		t.Errorf("the member is %s after its removal", raw)
+	}
+	_, d, err = first.Edit(nil, r.issue(2))
+	if _, ok := r.snapshot(t, d, err).Member("x-a"); ok {
+		t.Error("the base was changed")
+	}
+	for _, name := range []string{"meta", "version", "expires", "_type", "spec_version", "\xff"} {
+		_, err := first.WithMembers(map[string][]byte{name: []byte("1")})
+		wantErr(t, err, repo.ErrMember)
+	}
+	_, err = first.WithMembers(map[string][]byte{"x": []byte("{")})
+	wantErr(t, err, repo.ErrMember)
+}
+
 func TestSnapshotRefusals(t *testing.T) {
 	r := newRole(t, tuf.RoleSnapshot)
 	d, err := repo.NewSnapshot(map[tuf.RoleName]int64{tuf.RoleTargets: 5, "a": 5}, r.issue(1))
