@@ -31,7 +31,16 @@ const (
 // held against what is verified.
 type apiClient struct {
 	base, token string
+	where       string // for messages, in place of base; "" where that says it
 	http        *http.Client
+}
+
+// name is how messages call the index.
+func (a *apiClient) name() string {
+	if a.where != "" {
+		return a.where
+	}
+	return redactURL(a.base)
 }
 
 func newAPIClient(transport http.RoundTripper, base, token string) *apiClient {
@@ -80,7 +89,7 @@ func (a *apiClient) call(ctx context.Context, method, path string, body []byte, 
 	}
 	r, err := http.NewRequestWithContext(ctx, method, a.base+path, reader)
 	if err != nil {
-		return 0, fmt.Errorf("asking %s: %w", redactURL(a.base), err)
+		return 0, fmt.Errorf("asking %s: %w", a.name(), err)
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -95,7 +104,7 @@ func (a *apiClient) call(ctx context.Context, method, path string, body []byte, 
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return status, fmt.Errorf("%s answered with something else than the API does: %s; check the address, and whether its server is as new as this program",
-			redactURL(a.base+path), shown(err.Error()))
+			a.name(), shown(err.Error()))
 	}
 	return status, nil
 }
@@ -125,7 +134,7 @@ func (a *apiClient) do(r *http.Request) ([]byte, int, error) {
 		return nil, resp.StatusCode, refusalOf(resp, data)
 	}
 	if int64(len(data)) > most {
-		return nil, resp.StatusCode, fmt.Errorf("the answer of %s is longer than %d bytes", redactURL(a.base), most)
+		return nil, resp.StatusCode, fmt.Errorf("the answer of %s is longer than %d bytes", a.name(), most)
 	}
 	return data, resp.StatusCode, nil
 }
@@ -135,7 +144,7 @@ func (a *apiClient) unreachable(err error) error {
 	if errors.As(err, &failed) {
 		err = failed.Err // without the URL, which is in the sentence
 	}
-	return exit(exitUnreachable, fmt.Errorf("cannot reach %s: %w", redactURL(a.base), err))
+	return exit(exitUnreachable, fmt.Errorf("cannot reach %s: %w", a.name(), err))
 }
 
 // refusalOf reads the sentence of a refusal from wherever the server or something before it put it.

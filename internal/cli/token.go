@@ -17,14 +17,14 @@ import (
 	"example.com/bailiwick/internal/pypi"
 )
 
-// newToken manages upload tokens. It writes to the ledger, which a running server reads at every
+// newToken manages tokens. It writes to the ledger, which a running server reads at every
 // upload: what is changed here holds from the next request on.
 func newToken(env *Env) *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "make, list and revoke upload tokens",
-		Long:  "Manage upload tokens. This works while the server runs, and takes effect with the next request.",
+		Short: "make, list and revoke tokens",
+		Long:  "Manage tokens: to upload, to operate, to be the signer. This works while the server runs, and takes effect with the next request.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
@@ -51,12 +51,16 @@ func withTokens(ctx context.Context, data string, do func(*ledger.SQLite) error)
 func newTokenNew(env *Env, data *string) *cobra.Command {
 	var projects []string
 	var note string
+	var operator, signer bool
 	cmd := &cobra.Command{
-		Use:   "new",
-		Short: "make an upload token and print it, once",
-		Long: "Make an upload token. The token itself is the only thing on standard output, so that it can go straight\n" +
-			"into a secret store; it is shown this once. Without --project it may upload to every project.",
-		Example: "  bailiwick token new --project flask --note \"flask's pipeline\"",
+		Use:     "new",
+		Aliases: []string{"add"},
+		Short:   "make a token and print it, once",
+		Long: "Make a token. The token itself is the only thing on standard output, so that it can go straight into a\n" +
+			"secret store; it is shown this once. Without --project it may upload to every project. With --operator it\n" +
+			"may do instead what operators do over the network (" + operatorVariable + " takes it), and with\n" +
+			"--signer it lets an isolated signer connect; neither may upload. No token stands in for an offline key.",
+		Example: "  bailiwick token new --project flask --note \"flask's pipeline\"\n  bailiwick token new --operator --note \"alice, from home\"",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scope, err := parseScope(projects)
@@ -68,10 +72,16 @@ func newTokenNew(env *Env, data *string) *cobra.Command {
 				if err != nil {
 					return err //nolint:wrapcheck // says what is wrong with the request
 				}
+				switch {
+				case operator:
+					token.Right = index.RightOperator
+				case signer:
+					token.Right = index.RightSigner
+				}
 				if err := l.PutToken(cmd.Context(), token); err != nil {
 					return fmt.Errorf("storing the token: %w", err)
 				}
-				message(env, "token %s may upload to %s; it is shown this once", token.ID, scopeText(token))
+				message(env, "token %s may %s; it is shown this once", token.ID, rightText(token))
 				_, _ = fmt.Fprintln(env.Stdout, secret)
 				return nil
 			})
@@ -79,6 +89,9 @@ func newTokenNew(env *Env, data *string) *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&projects, "project", nil, "`project` that the token may upload to; may be repeated (default: every project)")
 	cmd.Flags().StringVar(&note, "note", "", "`text` for people: who has it, what for")
+	cmd.Flags().BoolVar(&operator, "operator", false, "for an operator: requests, sittings and status over the network, and no uploads")
+	cmd.Flags().BoolVar(&signer, "signer", false, "for the isolated signer of strict custody, and no uploads")
+	cmd.MarkFlagsMutuallyExclusive("operator", "signer", "project")
 	return cmd
 }
 
@@ -97,7 +110,26 @@ func parseScope(names []string) ([]pypi.Project, error) {
 	return scope, nil
 }
 
+// rightText says what a token is good for, after "may".
+func rightText(t index.Token) string {
+	switch t.Right {
+	case index.RightOperator:
+		return "do what operators do online"
+	case index.RightSigner:
+		return "connect as the isolated signer"
+	case index.RightUpload:
+	}
+	return "upload to " + scopeText(t)
+}
+
 func scopeText(t index.Token) string {
+	switch t.Right {
+	case index.RightOperator:
+		return "(operator)"
+	case index.RightSigner:
+		return "(signer)"
+	case index.RightUpload:
+	}
 	if t.Projects == nil {
 		return "every project"
 	}
@@ -111,7 +143,7 @@ func scopeText(t index.Token) string {
 func newTokenList(env *Env, data *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "list upload tokens, never the tokens themselves",
+		Short: "list tokens, never the tokens themselves",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withTokens(cmd.Context(), *data, func(l *ledger.SQLite) error {
@@ -173,6 +205,6 @@ func revoke(ctx context.Context, env *Env, l *ledger.SQLite, id string) error {
 	if err := l.PutToken(ctx, token); err != nil {
 		return fmt.Errorf("revoking token %s: %w", id, err)
 	}
-	message(env, "token %s is revoked: uploads with it are refused from now on", id)
+	message(env, "token %s is revoked: it is refused from now on", id)
 	return nil
 }

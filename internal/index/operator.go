@@ -5,7 +5,7 @@ const controlID = "control"
 
 // Operator is whoever holds the data folder of the index, and so needs no token: for requests that come
 // in over the control socket, and nothing else.
-func (x *Index) Operator() Actor { return Actor{id: controlID, operator: true} }
+func (x *Index) Operator() Actor { return Actor{id: controlID, right: RightOperator} }
 
 // MayOperate reports whether the actor may do what operators do.
-func (a Actor) MayOperate() bool { return a.id != "" && a.operator }
+func (a Actor) MayOperate() bool { return a.id != "" && a.right == RightOperator }

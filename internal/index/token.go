@@ -30,7 +30,7 @@ const (
 type Actor struct {
 	id       string
 	projects []pypi.Project // nil: every project
-	operator bool           // may do what operators do, and nothing else
+	right    Right          // what else it may do, and then it may not upload
 }
 
 // TokenID returns the public name of the actor's token; empty for the zero Actor, which may
@@ -39,7 +39,7 @@ func (a Actor) TokenID() string { return a.id }
 
 // May reports whether the actor may change a project.
 func (a Actor) May(p pypi.Project) bool {
-	return a.id != "" && !a.operator && (a.projects == nil || slices.Contains(a.projects, p))
+	return a.id != "" && a.right == RightUpload && (a.projects == nil || slices.Contains(a.projects, p))
 }
 
 // NewToken makes a token and its secret, which is shown once and stored nowhere. The randomness
@@ -133,5 +133,5 @@ func (x *Index) Authenticate(ctx context.Context, secret string) (Actor, error) 
 	case !token.Revoked.IsZero():
 		return Actor{}, refuse(Forbidden, "upload token %s was revoked on %s; ask for a new one", token.ID, token.Revoked.Format(time.DateOnly))
 	}
-	return Actor{id: token.ID, projects: token.Projects}, nil
+	return Actor{id: token.ID, projects: token.Projects, right: token.Right}, nil
 }
