@@ -24,26 +24,7 @@ func ClaimProject(l Layout, p pypi.Project, a tuf.Authority, since time.Time) re
 
 // Since returns the time since which a project is claimed, and false if the delegation does not
 // tell in the form that [ClaimProject] writes. It is for people: nothing is decided by it.
-func Since(d tuf.Delegation) (time.Time, bool) {
-	raw := d.Raw()
-	if raw == nil {
-		return time.Time{}, false
-	}
-	r := cjson.New(raw, cjson.MaxDepth)
-	var text string
-	for m := r.Object(); r.Next(&m); {
-		if string(m.Name()) == SinceMember && r.Kind() == cjson.String {
-			text = string(r.Bytes())
-		} else {
-			r.Skip()
-		}
-	}
-	t, err := time.Parse(time.RFC3339, text)
-	if r.Err() != nil || err != nil || tuf.FormatTime(t) != text {
-		return time.Time{}, false
-	}
-	return t, true
-}
+func Since(d tuf.Delegation) (time.Time, bool) { return delegationDate(d, SinceMember) }
 
 // ClaimedExpiry returns the latest expiry that a role signed by maintainers may have: three
 // years and a day, the day for clocks and time zones.
