@@ -102,14 +102,14 @@ func (a Authority) Equal(b Authority) bool {
 // same threshold and the same keys under the same ids in the same order, and accept the same
 // signatures. Authorities that are Equal may differ in order, and so in their Digest.
 func (a Authority) Digest() [sha256.Size]byte {
-	b := binary.AppendVarint(make([]byte, 0, 256), int64(a.threshold))
+	b := binary.AppendVarint(make([]byte, 0, 512), int64(a.threshold))
 	for _, id := range a.ids {
 		b = append(binary.AppendUvarint(b, uint64(len(id))), id...)
-		var object []byte // stays empty for a key that can not be used
 		if k, err := a.ring.key(id); err == nil {
-			object = k.AppendCanonical(nil)
+			b = k.AppendCanonical(append(b, 1)) // an object ends where its bracket closes
+		} else {
+			b = append(b, 0)
 		}
-		b = append(binary.AppendUvarint(b, uint64(len(object))), object...)
 	}
 	return sha256.Sum256(b)
 }

@@ -183,6 +183,44 @@ func TestAuthorityEqual(t *testing.T) {
 	}
 }
 
+// TestAuthorityDigest: one digest means one meaning, order included.
+func TestAuthorityDigest(t *testing.T) {
+	a, b, c := signer(t, 1), signer(t, 2), signer(t, 3)
+	base := authority(t, 1, a, b)
+	for _, test := range []struct {
+		name  string
+		other tuf.Authority
+		same  bool
+	}{
+		{"same", authority(t, 1, a, b), true},
+		{"other order", authority(t, 1, b, a), false},
+		{"other threshold", authority(t, 2, a, b), false},
+		{"other key", authority(t, 1, a, c), false},
+		{"fewer keys", authority(t, 1, a), false},
+		{"more keys", authority(t, 1, a, b, c), false},
+		{"none", tuf.Authority{}, false},
+	} {
+		if (base.Digest() == test.other.Digest()) != test.same {
+			t.Errorf("%s: same %v, want %v", test.name, !test.same, test.same)
+		}
+	}
+	// An id without a key, with one that can not be used, and with one that can.
+	ids := []string{"k"}
+	lenient := &tuf.Limits{AnyKeyID: true}
+	seen := map[[32]byte]string{}
+	for name, keys := range map[string]string{
+		"missing or unusable": `"k":{"keytype":"future","keyval":{"public":"x"},"scheme":"future"}`,
+		"one key":             `"k":` + ed25519Object(a.Public(), ""),
+		"another key":         `"k":` + ed25519Object(b.Public(), ""),
+	} {
+		x, _ := rootWith(t, keys, ids, 1, lenient).Authority(tuf.RoleTargets)
+		if other, there := seen[x.Digest()]; there {
+			t.Errorf("%s has the digest of %s", name, other)
+		}
+		seen[x.Digest()] = name
+	}
+}
+
 // rootWith returns verified root metadata with this "keys" object and, for role
 // targets, these key ids and threshold.
 func rootWith(t *testing.T, keys string, ids []string, threshold int, l *tuf.Limits) *tuf.Root {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/repo"
+	"example.com/bailiwick/tuf/trust"
 )
 
 func TestChains(t *testing.T) {
@@ -147,4 +149,45 @@ func TestFallThroughStaysLast(t *testing.T) {
 			}
 		}
 	})
+}
+
+// BenchmarkInstall is what an install over 30 projects verifies that lie in 30 bins: every search goes through
+// a claimed bin to the one role unclaimed, which is verified and parsed once.
+func BenchmarkInstall(b *testing.B) {
+	for _, bins := range []int{256, 4096} {
+		b.Run(fmt.Sprint(bins), func(b *testing.B) {
+			r, l := founded(b, bins), layout(b, bins)
+			var paths []tuf.TargetPath
+			for seen := map[string]bool{}; len(paths) < 30; {
+				p := project(b, fmt.Sprintf("lib%d", len(seen)))
+				if bin := l.Bin(p); !seen[bin] {
+					paths = append(paths, tuf.TargetPath(l.Dir(p)+"/x"))
+				}
+				seen[l.Bin(p)+p.String()], seen[l.Bin(p)] = true, true
+			}
+			set := r.update(b)
+			unclaimed := 0
+			load := func(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
+				if role == policy.RoleUnclaimed {
+					unclaimed++
+				}
+				return r.load(role, meta)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				set = r.update(b) // with a cache of its own
+				b.StartTimer()
+				unclaimed = 0
+				for _, path := range paths {
+					if _, err := set.Find(path, load); !errors.Is(err, trust.ErrNotFound) {
+						b.Fatal(err)
+					}
+				}
+			}
+			if unclaimed != 1 {
+				b.Errorf("unclaimed was loaded %d times", unclaimed)
+			}
+		})
+	}
 }

@@ -20,7 +20,8 @@
 //   - All expiry checks of an update, and of searches in its Set, use the one
 //     time at which it began. What expires at that moment is expired.
 //   - Trust belongs to the edge: a role that verified through one delegator is
-//     verified again when reached through another.
+//     verified again when reached through another that asks for other keys. What each
+//     delegation says of paths, order, termination and minimum version is its own.
 //   - "Not listed" (ErrNotFound) and "could not be verified" never look alike.
 //     A role on the way that is missing, expired or badly signed ends a search:
 //     there is no falling through to a role of lower priority. Here we are

@@ -423,6 +423,53 @@ func TestEdges(t *testing.T) {
 	}
 }
 
+// Delegators that ask for the same keys share what was verified, and each keeps its own word about paths and
+// versions.
+func TestEdgesShareWork(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	for name, minimum := range map[string]int64{"a": 0, "b": 0, "c": 2} {
+		r.Delegate("targets", testrepo.Delegation{Name: name, Paths: []string{name + "*"}})
+		r.Delegate(name, testrepo.Delegation{Name: "shared", Paths: []string{name + "1"}, Minimum: minimum})
+		r.AddTarget("shared", name+"1", []byte("x"))
+		r.AddTarget("shared", name+"2", []byte("not delegated"))
+	}
+	r.Publish()
+	set := fresh(t, r)
+	r.ResetRequests()
+	for _, path := range []tuf.TargetPath{"a1", "b1"} {
+		if _, err := set.Find(path, loader(t, r, set)); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if got := strings.Join(r.Requests(), " "); got != "1.a.json 1.shared.json 1.b.json" {
+		t.Errorf("loaded %s", got)
+	}
+	for _, path := range []tuf.TargetPath{"a2", "b2"} {
+		if _, err := set.Find(path, loader(t, r, set)); !errors.Is(err, trust.ErrNotFound) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	_, err := set.Find("c1", loader(t, r, set))
+	refused(t, err, trust.Rollback, "shared", "5.6.4")
+	// One more key, or a higher threshold, is another authority.
+	for _, holders := range []testrepo.Holders{testrepo.Some("shared", 1, 2), testrepo.Some("shared", 2, 2)} {
+		r.Roles["b"].Delegations[0].Holders = holders
+		r.Touch("b")
+		r.Publish()
+		set = next(t, r, set)
+		r.ResetRequests()
+		_, err := set.Find("b1", loader(t, r, set))
+		if got := strings.Join(r.Requests(), " "); !strings.HasSuffix(got, "1.shared.json") {
+			t.Errorf("%d of %d: loaded %s", holders.Threshold, len(holders.Keys), got)
+		}
+		if holders.Threshold == 2 {
+			refused(t, err, trust.Threshold, "shared", "5.6.3")
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What did not change is not loaded again by a successor; what did, is.
 func TestSuccessorsShareVerifiedRoles(t *testing.T) {
 	r := testrepo.New(t, testrepo.Options{})
