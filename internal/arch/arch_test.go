@@ -35,6 +35,7 @@ var storeys = map[string]int{
 
 	// Signing requests are about what the client workflow verified and what the topology says.
 	"internal/ceremony": 2,
+	"internal/audit":    2,
 	"internal/sitting":  2,
 
 	// The public record of changed keys is checked by whoever reads it.
@@ -73,6 +74,7 @@ var sideways = map[string][]string{
 	"internal/policy":        {"tuf/repo"},
 	"internal/ceremony":      {"internal/policy", "tuf/trust"},
 	"internal/sitting":       {"internal/ceremony", "internal/policy", "tuf/repo", "tuf/trust"},
+	"internal/audit":         {"internal/ceremony", "internal/policy", "internal/record", "tuf/trust"},
 	"internal/index":         {"internal/publish"},
 	"internal/verify":        {"tuf/client"},
 	"internal/ledger":        {"internal/durable"},
@@ -87,7 +89,7 @@ var sideways = map[string][]string{
 var testOnly = []string{
 	"internal/arch", "internal/testrepo", "tuf/client/storetest", "internal/ledger/ledgertest",
 	"internal/publish/publishtest",
-	"internal/files/filestest", "internal/keys/keystest", "internal/e2e",
+	"internal/files/filestest", "internal/keys/keystest", "internal/keys/prompt/prompttest", "internal/e2e",
 }
 
 // impure names what storeys 1 and 2 must not import: the world outside.
