@@ -97,15 +97,21 @@ func (r *Request) ID() string {
 
 // Payload returns the payload of a role, nil if there is none. It points into the request.
 func (r *Request) Payload(role tuf.RoleName) *Payload {
-	at := func(p Payload) bool { return p.Role == role }
-	i, found := slices.BinarySearchFunc(r.Payloads, role, func(p Payload, role tuf.RoleName) int { return order(p.Role, role) })
-	if !found {
-		i = slices.IndexFunc(r.Payloads, at) // in the wrong order, which is refused where it counts
-	}
+	i := r.index(role)
 	if i < 0 {
 		return nil
 	}
 	return &r.Payloads[i]
+}
+
+// index returns where the payload of a role is, -1 if there is none.
+func (r *Request) index(role tuf.RoleName) int {
+	i, found := slices.BinarySearchFunc(r.Payloads, role, func(p Payload, role tuf.RoleName) int { return order(p.Role, role) })
+	if found {
+		return i
+	}
+	// In the wrong order, which is refused where it counts.
+	return slices.IndexFunc(r.Payloads, func(p Payload) bool { return p.Role == role })
 }
 
 // Sort puts the payloads into the order that a request must have: root, targets, claimed, claimed bins,
