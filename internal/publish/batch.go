@@ -11,8 +11,8 @@ import (
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
-	"example.com/bailiwick/tuf/key"
 	"example.com/bailiwick/tuf/repo"
 	"example.com/bailiwick/tuf/trust"
 )
@@ -26,25 +26,31 @@ import (
 //
 // It belongs to the publisher's goroutine.
 type batch struct {
-	state   *state
-	signers Signers
-	lives   policy.Lifetimes
-	at      time.Time // of the publication
-	load    trust.Loader
+	state *state
+	keys  *keyring
+	lives policy.Lifetimes
+	delay time.Duration // of recoveries
+	at    time.Time     // of the publication
+	load  trust.Loader
 
 	names *nameRegister
 	lists map[pypi.Project]*fileList
 	order []*fileList               // the values of lists, in the order of their first change
-	signs map[pypi.Project]*signing // what maintainers signed; a project is in one of the two maps
+	signs map[pypi.Project]*signing // what maintainers signed; a project is in one of the three maps
+	calls map[pypi.Project]*call    // recoveries announced or withdrawn
 	bins  map[tuf.RoleName]*binJob  // bins that get a new version
 	repin bool                      // sign a new snapshot even if no role changed
+
+	offline *offline // what operators signed: then nothing else is in the batch
 
 	lost []error // what went wrong with renewals, which nobody waits for
 
 	// What build makes.
 	staged   map[tuf.RoleName]Metadata
 	snapshot *repo.Snapshot
-	next     *trust.Set // made by verify
+	entries  []RecordEntry // appended to the record
+	record   record.Head   // after them
+	next     *trust.Set    // made by verify
 }
 
 // edit is what a change did in a batch: to a list of files, or by a signing request.
@@ -55,23 +61,26 @@ type edit interface {
 
 // binJob is an unclaimed bin that gets a new version.
 type binJob struct {
-	name  tuf.RoleName
-	edits []binEdit
+	name   tuf.RoleName
+	edits  []binEdit
+	failed func(error) // told if the bin can not be signed; nil: nobody has to know
 }
 
-// binEdit is a project to which a bin delegates anew, or with other keys.
+// binEdit is a project to which a bin delegates anew, or with other keys, or not any more.
 type binEdit struct {
 	delegation repo.Delegation
 	replace    bool
+	remove     bool        // the delegation of this role, whatever else it says
 	undo       func(error) // takes the project out of the batch, because the bin can not be signed
 }
 
-func newBatch(c *Config, s *state, at time.Time, load trust.Loader) *batch {
+func newBatch(c *Config, keys *keyring, s *state, at time.Time, load trust.Loader) *batch {
 	return &batch{
-		state: s, signers: c.Signers, lives: c.Lifetimes, at: at, load: load,
+		state: s, keys: keys, lives: c.Lifetimes, delay: c.RecoveryDelay, at: at, load: load, record: s.head.Record,
 		names:  &nameRegister{ledger: c.Ledger, taken: make(map[string]bool)},
 		lists:  make(map[pypi.Project]*fileList),
 		signs:  make(map[pypi.Project]*signing),
+		calls:  make(map[pypi.Project]*call),
 		bins:   make(map[tuf.RoleName]*binJob),
 		staged: make(map[tuf.RoleName]Metadata),
 	}
@@ -82,11 +91,18 @@ var errNextBatch = errors.New("the change waits for the next publication")
 
 // apply makes one change. It returns what it edited, or nil if it changed nothing.
 func (b *batch) apply(ctx context.Context, c Change) (edit, error) {
-	if b.signs[c.target()] != nil {
+	if b.offline != nil || b.signs[c.target()] != nil || b.calls[c.target()] != nil {
 		return nil, errNextBatch
 	}
-	if s, ok := c.(Sign); ok {
-		return b.sign(ctx, s)
+	switch c := c.(type) {
+	case Sign:
+		return b.sign(ctx, c)
+	case Announcement:
+		return b.announce(ctx, c)
+	case Withdrawal:
+		return b.withdraw(ctx, c)
+	case Offline:
+		return b.takeOffline(ctx, c)
 	}
 	list, err := b.list(c.target())
 	if err != nil {
@@ -166,11 +182,23 @@ func (b *batch) role(chain ...tuf.RoleName) (*tuf.Targets, error) {
 
 // binAuthority returns the keys of an unclaimed bin, which are also those of its new projects.
 func (b *batch) binAuthority(bin tuf.RoleName) (tuf.Authority, error) {
+	if unclaimed := b.offline.targets(policy.RoleUnclaimed); unclaimed != nil {
+		return authorityOf(unclaimed, bin)
+	}
+	return b.binAuthorityBefore(bin)
+}
+
+// binAuthorityBefore returns the keys that the bin had in the publication before.
+func (b *batch) binAuthorityBefore(bin tuf.RoleName) (tuf.Authority, error) {
 	chain := binChain(b.state.layout, bin)
 	unclaimed, err := b.role(chain[:len(chain)-1]...)
 	if err != nil {
 		return tuf.Authority{}, fmt.Errorf("reading the role %s: %w", policy.RoleUnclaimed, err)
 	}
+	return authorityOf(unclaimed, bin)
+}
+
+func authorityOf(unclaimed *tuf.Targets, bin tuf.RoleName) (tuf.Authority, error) {
 	d, ok := delegation(unclaimed, bin)
 	if !ok {
 		return tuf.Authority{}, fmt.Errorf("the role %s does not delegate %s", policy.RoleUnclaimed, bin)
@@ -195,8 +223,7 @@ func delegation(delegator *tuf.Targets, role tuf.RoleName) (tuf.Delegation, bool
 
 // registryMaySign reports whether the registry key alone satisfies an authority.
 func (b *batch) registryMaySign(a tuf.Authority) bool {
-	_, ok := a.Key(b.signers.Registry.Public().ID())
-	return ok && a.Threshold() == 1
+	return b.keys.holds(a)
 }
 
 // renew gives a registry-signed role a new version because it will expire.
@@ -240,8 +267,9 @@ func (b *batch) binJob(name tuf.RoleName) *binJob {
 func (b *batch) build(ctx context.Context, refreshTimestamp bool) (bool, error) {
 	b.buildLists(ctx)
 	b.stageSigned()
+	b.stageOffline()
 	b.buildBins(ctx)
-	if len(b.staged) == 0 && !b.repin && !refreshTimestamp {
+	if err := b.offline.failure(); err != nil || len(b.staged) == 0 && len(b.calls) == 0 && !b.repin && !refreshTimestamp {
 		return false, nil
 	}
 	if err := b.pin(ctx); err != nil {
@@ -264,16 +292,20 @@ func (b *batch) buildLists(ctx context.Context) {
 	})
 	for _, l := range lists {
 		if l.err != nil {
-			if l.renew {
+			switch {
+			case l.failed != nil:
+				l.failed(l.err)
+			case l.renew:
 				b.lost = append(b.lost, l.err)
 			}
 			continue
 		}
 		b.stage(l.signed)
-		if l.base == nil {
+		if l.base == nil || l.rekey {
 			j := b.binJob(b.state.layout.UnclaimedBin(l.project))
 			j.edits = append(j.edits, binEdit{
 				delegation: policy.NewProject(b.state.layout, l.project, l.authority),
+				replace:    l.rekey,
 				undo: func(err error) {
 					l.err = err
 					delete(b.staged, l.signed.Role)
@@ -291,7 +323,7 @@ func (b *batch) buildList(ctx context.Context, l *fileList) (Metadata, error) {
 	if err != nil {
 		return Metadata{}, fmt.Errorf("rendering the file list of %s: %w", l.project, err)
 	}
-	m, err := signDraft(ctx, draft, b.signers.Registry)
+	m, err := b.signDraft(ctx, draft)
 	if err != nil {
 		return Metadata{}, err
 	}
@@ -316,6 +348,9 @@ func (b *batch) buildBins(ctx context.Context) {
 		}
 		b.lost = append(b.lost, errs[i])
 		delete(b.bins, j.name)
+		if j.failed != nil {
+			j.failed(errs[i])
+		}
 		for _, e := range j.edits {
 			e.undo(errs[i])
 		}
@@ -333,9 +368,12 @@ func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
 	}
 	var edit repo.TargetsEdit
 	for _, e := range j.edits {
-		if e.replace {
+		switch {
+		case e.remove:
+			edit.RemoveDelegations = append(edit.RemoveDelegations, e.delegation.Role)
+		case e.replace:
 			edit.ReplaceDelegations = append(edit.ReplaceDelegations, e.delegation)
-		} else {
+		default:
 			edit.AddDelegations = append(edit.AddDelegations, e.delegation)
 		}
 	}
@@ -343,7 +381,7 @@ func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
 	if err != nil {
 		return Metadata{}, fmt.Errorf("rendering bin %s: %w", j.name, err)
 	}
-	return signDraft(ctx, draft, b.signers.Registry)
+	return b.signDraft(ctx, draft)
 }
 
 // pin renders and signs what pins the staged roles: the snapshot, unless nothing changed that it
@@ -351,18 +389,25 @@ func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
 // of pinning (a hash tree beside the snapshot) has this function to stand in.
 func (b *batch) pin(ctx context.Context) error {
 	set := b.state.view.set
+	root := b.offline.rootAfter(set.Root())
 	pinned := repo.MetaOf(set.Snapshot().Version(), set.Snapshot().Bytes())
-	if len(b.staged) > 0 || b.repin {
+	base, err := b.recordedBase()
+	if err != nil {
+		return err
+	}
+	if len(b.staged) > 0 || len(b.entries) > 0 || b.repin {
 		changed := make(map[tuf.RoleName]int64, len(b.staged))
 		for role, m := range b.staged {
-			changed[role] = m.Version
+			if role != tuf.RoleRoot {
+				changed[role] = m.Version
+			}
 		}
-		authority, _ := set.Root().Authority(tuf.RoleSnapshot)
-		snapshot, draft, err := b.state.snapshot.Edit(changed, b.issue(tuf.RoleSnapshot, authority))
+		authority, _ := root.Authority(tuf.RoleSnapshot)
+		snapshot, draft, err := base.Edit(changed, b.issue(tuf.RoleSnapshot, authority))
 		if err != nil {
 			return fmt.Errorf("rendering the snapshot: %w", err)
 		}
-		m, err := signDraft(ctx, draft, b.signers.Snapshot)
+		m, err := b.signDraft(ctx, draft)
 		if err != nil {
 			return err
 		}
@@ -370,12 +415,12 @@ func (b *batch) pin(ctx context.Context) error {
 		b.stage(m)
 		pinned = repo.MetaOf(m.Version, m.Bytes)
 	}
-	authority, _ := set.Root().Authority(tuf.RoleTimestamp)
+	authority, _ := root.Authority(tuf.RoleTimestamp)
 	draft, err := repo.EditTimestamp(set.Timestamp(), pinned, b.issue(tuf.RoleTimestamp, authority))
 	if err != nil {
 		return fmt.Errorf("rendering the timestamp: %w", err)
 	}
-	m, err := signDraft(ctx, draft, b.signers.Timestamp)
+	m, err := b.signDraft(ctx, draft)
 	if err != nil {
 		return err
 	}
@@ -393,14 +438,19 @@ func (b *batch) issue(role tuf.RoleName, a tuf.Authority) repo.Issue {
 
 // signDraft signs with the one key that the role needs. The signature is not checked here: before
 // anything is committed, verify checks every file of the batch as clients do.
-func signDraft(ctx context.Context, d *repo.Draft, by key.Signer) (Metadata, error) {
+func (b *batch) signDraft(ctx context.Context, d *repo.Draft) (Metadata, error) {
+	by, err := b.keys.signer(d.Role(), d.Authority())
+	if err != nil {
+		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
+	}
 	signature, err := d.Sign(ctx, by)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
 	}
-	message := d.Message()
-	signed := tuf.AppendEnvelope(make([]byte, 0, len(message)+512), message, []tuf.Signature{signature})
-	return Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires(), Bytes: signed}, nil
+	return Metadata{
+		Role: d.Role(), Version: d.Version(), Expires: d.Expires(),
+		Bytes: d.Envelope([]tuf.Signature{signature}),
+	}, nil
 }
 
 func (b *batch) stage(m Metadata) { b.staged[m.Role] = m }
@@ -417,5 +467,8 @@ func (b *batch) publication() *Publication {
 		}
 	}
 	b.publishSigned(p)
+	b.publishCalls(p)
+	b.offline.publish(p)
+	p.Record = b.entries
 	return p
 }

@@ -46,7 +46,7 @@ func Create(ctx context.Context, l Ledger, at time.Time, genesis []Metadata) err
 		}
 		return m.Bytes, nil
 	}
-	if err := checkAll(read, Head{Number: 1, Time: at, Root: 1, Snapshot: 1}, roles); err != nil {
+	if _, err := checkAll(read, Head{Number: 1, Time: at, Root: 1, Snapshot: 1}, roles); err != nil {
 		return fmt.Errorf("creating a repository: %w", err)
 	}
 	err := l.Commit(ctx, &Publication{Number: 1, Time: at, Metadata: genesis})
@@ -71,19 +71,26 @@ func Check(ctx context.Context, l Ledger) error {
 	if err != nil {
 		return fmt.Errorf("reading the list of roles: %w", err)
 	}
-	return checkAll(ledgerReader(ctx, l), head, roles)
+	set, err := checkAll(ledgerReader(ctx, l), head, roles)
+	if err != nil {
+		return err
+	}
+	if err := checkRecord(ctx, l, set); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
 }
 
 // checkAll verifies a repository that read gives access to.
-func checkAll(read reader, head Head, roles []Role) error {
+func checkAll(read reader, head Head, roles []Role) (*trust.Set, error) {
 	set, err := replay(read, head.Root, head.Number, head.Time, nil)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	problems := []error{checkPinned(set, roles, head)}
 	layout, err := policy.LayoutOf(set.Targets())
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, errors.Join(append(problems, err)...))
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, errors.Join(append(problems, err)...))
 	}
 	check := &treeCheck{set: set, load: read.loader(), reached: make(map[tuf.RoleName]int), walked: make(map[[sha256.Size]byte]bool)}
 	check.branch(nil)
@@ -109,9 +116,9 @@ func checkAll(read reader, head Head, roles []Role) error {
 		}
 	}
 	if err := errors.Join(problems[:min(len(problems), maxProblems)]...); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return nil
+	return set, nil
 }
 
 // treeCheck verifies every role that a repository delegates.

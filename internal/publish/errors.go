@@ -30,6 +30,14 @@ var (
 	ErrNotRegistry = errors.New("the project is claimed: its maintainers have to sign the change")
 	// ErrUnsigned: a signing request does not have all the signatures that it needs.
 	ErrUnsigned = errors.New("signatures are missing")
+	// ErrUnclaimed: the project has no maintainers' keys that could be lost.
+	ErrUnclaimed = errors.New("the project is not claimed")
+	// ErrRecoveryWaits: a recovery of the project was announced already.
+	ErrRecoveryWaits = errors.New("a recovery of the project waits already")
+	// ErrNoRecovery: no recovery of the project waits: none was announced, or it is over.
+	ErrNoRecovery = errors.New("no recovery of the project was announced")
+	// ErrTooEarly: the delay of an announced recovery has not passed.
+	ErrTooEarly = errors.New("the announced recovery can not take effect yet")
 	// ErrExpired: a role has expired that people have to sign, so clients refuse the project.
 	ErrExpired = errors.New("an offline role has expired; people have to sign it")
 	// ErrDamaged: what the ledger holds is not a repository that a client would accept.

@@ -25,8 +25,10 @@ type fileList struct {
 
 	changed map[tuf.TargetPath]*tuf.Target // nil: taken off the list
 	used    []File
-	renew   bool  // sign a new version even if nothing changed
-	err     error // why the role can not be published; its changes fail, those of others do not
+	renew   bool        // sign a new version even if nothing changed
+	rekey   bool        // the registry has another key: the bin delegates anew to authority
+	err     error       // why the role can not be published; its changes fail, those of others do not
+	failed  func(error) // told of err while the batch is built; nil: nobody has to know
 
 	signed Metadata // set by the batch
 }

@@ -151,17 +151,14 @@ func (r *ring) add(t time.Time) {
 // oldest returns the earliest of the times, or the zero time while the ring is not full.
 func (r *ring) oldest() time.Time { return r.times[r.next] }
 
-// warn logs, once a day, the roles that people have to sign soon.
+// warn logs, once a day, the roles that people have to sign soon, and tells whoever wants to know.
 func (p *Publisher) warn(ctx context.Context) {
 	now := p.c.Now()
 	if age := now.Sub(p.warned); age >= 0 && age < warnEvery && !p.warned.IsZero() {
 		return
 	}
 	p.warned = now
-	expiring := p.state.book.expiring(now.Add(warnAhead))
-	p.mu.Lock()
-	p.status.Expiring = expiring
-	p.mu.Unlock()
+	expiring := p.look(now)
 	if len(expiring) == 0 {
 		return
 	}
@@ -169,4 +166,26 @@ func (p *Publisher) warn(ctx context.Context) {
 		slog.Int("roles", len(expiring)),
 		slog.String("first", string(expiring[0].Name)),
 		slog.Time("expires", expiring[0].Expires))
+	p.tell(ctx, expiring)
+}
+
+// look works out anew which roles people have to sign soon.
+func (p *Publisher) look(now time.Time) []Role {
+	expiring := p.state.book.expiring(now.Add(warnAhead))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Expiring = expiring
+	return expiring
+}
+
+// tell calls Config.Expiring in a goroutine of its own, unless the call before is still under way.
+func (p *Publisher) tell(ctx context.Context, expiring []Role) {
+	if p.c.Expiring == nil || !p.telling.CompareAndSwap(false, true) {
+		return
+	}
+	view := p.Current()
+	p.beside.Go(func() {
+		defer p.telling.Store(false)
+		p.c.Expiring(ctx, view, expiring)
+	})
 }

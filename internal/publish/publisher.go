@@ -13,7 +13,6 @@ import (
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
-	"example.com/bailiwick/tuf/key"
 )
 
 // Defaults of a [Config], and bounds that nobody has to choose.
@@ -27,23 +26,23 @@ const (
 	pruneStep   = 256              // superseded versions removed at a time
 )
 
-// Signers are the online keys.
-type Signers struct {
-	Registry  key.Signer // unclaimed bins and unclaimed projects
-	Snapshot  key.Signer
-	Timestamp key.Signer
-}
-
 // Config is what a [Publisher] is made of.
 type Config struct {
 	Ledger    Ledger           // required
-	Signers   Signers          // all three required
+	Signers   Signers          // one for each role required
 	Lifetimes policy.Lifetimes // zero: policy.DefaultLifetimes
 	Retention Retention        // zero fields: defaults
 	Batch     int              // most changes in one publication; zero: DefaultBatch
 	Queue     int              // most changes that wait; zero: DefaultQueue
 	Now       func() time.Time // required
 	Log       *slog.Logger     // nil: nothing is logged
+	// RecoveryDelay is how long an announced recovery waits before it may take effect; zero:
+	// DefaultRecoveryDelay.
+	RecoveryDelay time.Duration
+	// Expiring, if it is set, is told once a day, and after each [Offline], which roles people have to sign within
+	// 30 days, so that their signing requests are open in time. It is called in a goroutine of its own, never
+	// twice at once, and is given a context that ends with Run.
+	Expiring func(ctx context.Context, v *View, roles []Role)
 }
 
 // orDefault checks a configuration and fills what may be left out.
@@ -52,15 +51,16 @@ func (c Config) orDefault() (Config, error) {
 	if c.Ledger == nil || c.Now == nil {
 		errs = append(errs, errors.New("a publisher needs a ledger and a clock"))
 	}
-	if c.Signers.Registry == nil || c.Signers.Snapshot == nil || c.Signers.Timestamp == nil {
-		errs = append(errs, errors.New("a publisher needs the registry, snapshot and timestamp keys"))
-	}
+	errs = append(errs, c.Signers.check())
 	if c.Lifetimes == (policy.Lifetimes{}) {
 		c.Lifetimes = policy.DefaultLifetimes()
 	}
 	errs = append(errs, c.Lifetimes.Check())
-	if c.Batch < 0 || c.Queue < 0 || c.Retention.Roles < 0 || c.Retention.Pinners < 0 {
-		errs = append(errs, errors.New("batch, queue and retention can not be negative"))
+	if c.Batch < 0 || c.Queue < 0 || c.Retention.Roles < 0 || c.Retention.Pinners < 0 || c.RecoveryDelay < 0 {
+		errs = append(errs, errors.New("batch, queue, retention and the delay of recoveries can not be negative"))
+	}
+	if c.RecoveryDelay == 0 {
+		c.RecoveryDelay = DefaultRecoveryDelay
 	}
 	if c.Batch == 0 {
 		c.Batch = DefaultBatch
@@ -79,11 +79,15 @@ func (c Config) orDefault() (Config, error) {
 // other methods may be called from any goroutine.
 type Publisher struct {
 	c      Config        // never changes
+	keys   *keyring      // safe for concurrent use
 	shelf  *shelf        // safe for concurrent use
 	queue  chan *request // written by Publish, read by Run
 	closed chan struct{} // closed when Run returns
 
 	view atomic.Pointer[View] // swapped by Run alone
+
+	telling atomic.Bool    // Config.Expiring is being called
+	beside  sync.WaitGroup // what Run has begun and waits for
 
 	// Owned by Run's goroutine.
 	state  *state        // nil: what the ledger holds is not known, read it again
@@ -126,12 +130,12 @@ func Open(ctx context.Context, c Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the publisher: %w", err)
 	}
-	p := &Publisher{c: c, shelf: newShelf(c.Ledger), queue: make(chan *request, c.Queue), closed: make(chan struct{})}
+	p := &Publisher{c: c, keys: newKeyring(c.Signers), shelf: newShelf(c.Ledger), queue: make(chan *request, c.Queue), closed: make(chan struct{})}
 	s, err := loadState(ctx, c.Ledger, p.shelf)
 	if err != nil {
 		return nil, fmt.Errorf("opening the repository: %w", err)
 	}
-	if err := s.checkSigners(ctx, c.Signers); err != nil {
+	if err := s.checkSigners(ctx, p.keys); err != nil {
 		return nil, fmt.Errorf("opening the repository: %w", err)
 	}
 	p.adopt(s)
@@ -158,6 +162,12 @@ func (p *Publisher) Current() *View { return p.view.Load() }
 func (p *Publisher) Publish(ctx context.Context, c Change) (Receipt, error) {
 	if err := c.check(); err != nil {
 		return Receipt{}, err
+	}
+	if o, ok := c.(Offline); ok {
+		var err error
+		if c, err = o.judge(p.c.Now()); err != nil {
+			return Receipt{}, err
+		}
 	}
 	r := &request{change: c, gone: ctx.Done(), answer: make(chan answer, 1)}
 	select {
@@ -190,6 +200,7 @@ func (p *Publisher) Publish(ctx context.Context, c Change) (Receipt, error) {
 // first. It renews what is going to expire and prunes what is superseded. It must be called once.
 func (p *Publisher) Run(ctx context.Context) error {
 	defer close(p.closed)
+	defer p.beside.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -287,7 +298,9 @@ func (p *Publisher) publish(ctx context.Context, requests []*request) (int64, er
 	if !wanted {
 		return p.state.head.Number, nil
 	}
-	p.renewDue(ctx, b, renewBeside)
+	if b.offline == nil {
+		p.renewDue(ctx, b, renewBeside)
+	}
 	return p.finish(ctx, b, false)
 }
 
@@ -306,7 +319,7 @@ func (p *Publisher) begin(ctx context.Context) (*batch, error) {
 		}
 		at = last
 	}
-	return newBatch(&p.c, p.state, at, p.state.view.loader(context.WithoutCancel(ctx))), nil
+	return newBatch(&p.c, p.keys, p.state, at, p.state.view.loader(context.WithoutCancel(ctx))), nil
 }
 
 // finish signs, verifies and commits a batch.
@@ -384,6 +397,10 @@ func (p *Publisher) published(b *batch) {
 		}
 	}
 	p.recent.add(b.at)
+	if b.offline != nil {
+		p.look(b.at)
+		p.warned = time.Time{} // what is due now is another list
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status.Failure, p.status.FailedAt = nil, time.Time{}

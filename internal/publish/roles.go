@@ -103,7 +103,7 @@ func (b *roleBook) due(now time.Time, lifetimes policy.Lifetimes, n int) []tuf.R
 func (b *roleBook) expiring(before time.Time) []Role {
 	var out []Role
 	for _, e := range b.roles {
-		if e.at < 0 && e.Expires.Before(before) && offline(e.Name) {
+		if e.at < 0 && e.Expires.Before(before) && bySomebody(e.Name) {
 			out = append(out, e.Role)
 		}
 	}
@@ -113,7 +113,8 @@ func (b *roleBook) expiring(before time.Time) []Role {
 	return out
 }
 
-func offline(role tuf.RoleName) bool {
+// bySomebody reports whether people sign a role that is not in the queue of the registry.
+func bySomebody(role tuf.RoleName) bool {
 	by, ok := policy.SignedBy(role)
 	return !ok || !by.Online() || by == policy.KeyRegistry // retired: signed by its maintainers
 }

@@ -97,6 +97,7 @@ type signing struct {
 	verdict  *ceremony.Verdict
 	files    []File
 	event    Event
+	cancels  *Recovery // the recovery of the project that waited, because its maintainers are there
 	err      error
 }
 
@@ -138,6 +139,7 @@ func (b *batch) sign(ctx context.Context, c Sign) (edit, error) {
 		b.names.taken[f.Filename.String()] = true
 	}
 	s.record(b, c)
+	s.contradict(b)
 	s.delegate(b)
 	b.signs[p] = s
 	return s, nil
@@ -194,6 +196,15 @@ func (s *signing) delegate(b *batch) {
 	}
 	j := b.binJob(b.state.layout.UnclaimedBin(p))
 	j.edits = append(j.edits, e)
+}
+
+// contradict cancels a recovery that waits: whoever signs the project's role has its keys. The key of a sub-role
+// alone proves nothing about them.
+func (s *signing) contradict(b *batch) {
+	r, waits := b.state.recoveries[s.request.Project]
+	if waits && s.request.Payload(policy.ProjectRole(r.Project)) != nil {
+		s.cancels = &r
+	}
 }
 
 // record writes the line that the project's owners will see.
@@ -265,9 +276,13 @@ func (b *batch) publishSigned(p *Publication) {
 		p.Files = append(p.Files, s.files...)
 		s.event.Publication = p.Number
 		p.Events = append(p.Events, s.event)
+		if s.cancels != nil {
+			e := Event{Project: s.event.Project, Kind: EventRecoveryCancelled, Time: b.at, Publication: p.Number, Text: "the maintainers of the project have signed something"}
+			p.Events = append(p.Events, e)
+		}
 		p.Closed = append(p.Closed, s.event.Request)
 	}
-	slices.SortFunc(p.Events, func(x, y Event) int { return strings.Compare(x.Project.String(), y.Project.String()) })
+	slices.SortStableFunc(p.Events, func(x, y Event) int { return strings.Compare(x.Project.String(), y.Project.String()) })
 }
 
 // verify checks a project's roles in the staged publication, and that clients find what was signed.

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
-	"example.com/bailiwick/tuf/key"
 	"example.com/bailiwick/tuf/repo"
 	"example.com/bailiwick/tuf/trust"
 )
@@ -21,6 +21,8 @@ type state struct {
 	book     *roleBook
 	snapshot *repo.Snapshot
 	view     *View
+	// recoveries are those that wait, by project. Never changed, only replaced.
+	recoveries map[pypi.Project]Recovery
 }
 
 // loadState reads the repository out of the ledger and verifies it from its first root.
@@ -48,15 +50,23 @@ func loadState(ctx context.Context, l Ledger, s *shelf) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
+	if err := checkHead(set.Snapshot(), head); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	waiting, err := l.Recoveries(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the recoveries that wait: %w", err)
+	}
+	recoveries := recoveriesAfter(nil, waiting)
 	first, err := l.Metadata(ctx, tuf.RoleRoot, 1)
 	if err != nil {
 		return nil, fmt.Errorf("reading the first root: %w", err)
 	}
 	return &state{
-		head: head, layout: layout, book: newRoleBook(roles), snapshot: snapshot,
+		head: head, layout: layout, book: newRoleBook(roles), snapshot: snapshot, recoveries: recoveries,
 		view: &View{
 			number: head.Number, time: head.Time, set: set, layout: layout, shelf: s,
-			repository: sha256.Sum256(first.Bytes),
+			repository: sha256.Sum256(first.Bytes), record: head.Record, recoveries: recoveries,
 		},
 	}, nil
 }
@@ -103,17 +113,14 @@ func checkPinned(set *trust.Set, roles []Role, head Head) error {
 
 // checkSigners makes sure that the keys at hand are the ones that the repository names, so that a
 // mix-up is found at the start and not at the first upload.
-func (s *state) checkSigners(ctx context.Context, signers Signers) error {
+func (s *state) checkSigners(ctx context.Context, keys *keyring) error {
 	root := s.view.set.Root()
-	for _, c := range []struct {
-		role   tuf.RoleName
-		signer key.Signer
-	}{{tuf.RoleTimestamp, signers.Timestamp}, {tuf.RoleSnapshot, signers.Snapshot}} {
-		a, ok := root.Authority(c.role)
+	for _, role := range []tuf.RoleName{tuf.RoleTimestamp, tuf.RoleSnapshot} {
+		a, ok := root.Authority(role)
 		if !ok {
-			return fmt.Errorf("%w: root does not name keys for %s", ErrDamaged, c.role)
+			return fmt.Errorf("%w: root does not name keys for %s", ErrDamaged, role)
 		}
-		if err := mustSign(c.role, a, c.signer); err != nil {
+		if _, err := keys.signer(role, a); err != nil {
 			return err
 		}
 	}
@@ -127,7 +134,8 @@ func (s *state) checkSigners(ctx context.Context, signers Signers) error {
 		if err != nil {
 			return fmt.Errorf("%w: reading the keys of %s: %w", ErrDamaged, d.Name(), err)
 		}
-		return mustSign(d.Name(), a, signers.Registry)
+		_, err = keys.signer(d.Name(), a)
+		return err
 	}
 	return fmt.Errorf("%w: the role %s delegates nothing", ErrDamaged, policy.RoleUnclaimed)
 }
@@ -145,23 +153,15 @@ func (s *state) unclaimed(ctx context.Context) (t *tuf.Targets, err error) {
 	return t, err
 }
 
-func mustSign(role tuf.RoleName, a tuf.Authority, s key.Signer) error {
-	id := s.Public().ID()
-	if _, ok := a.Key(id); !ok {
-		return fmt.Errorf("the repository does not let key %.12s… sign %s; it names %v: %w", id, role, a.KeyIDs(), ErrWrongKey)
-	}
-	if a.Threshold() != 1 {
-		return fmt.Errorf("the role %s needs %d signatures and the publisher has one key for it: %w", role, a.Threshold(), ErrWrongKey)
-	}
-	return nil
-}
-
 // after returns the state that a committed batch leads to. The book is shared with the state
 // before, which must not be used any more.
 func (s *state) after(b *batch) *state {
 	next := *s
 	next.head.Number = b.staged[tuf.RoleTimestamp].Version
 	next.head.Time = b.at
+	next.head.Root = b.next.Root().Version()
+	next.head.Record = b.record
+	next.recoveries = recoveriesAfter(s.recoveries, b.recoveries())
 	if b.snapshot != nil {
 		next.snapshot = b.snapshot
 		next.head.Snapshot = b.snapshot.Version()
@@ -171,6 +171,7 @@ func (s *state) after(b *batch) *state {
 	}
 	view := *s.view
 	view.number, view.time, view.set = next.head.Number, b.at, b.next
+	view.record, view.recoveries = b.record, next.recoveries
 	next.view = &view
 	return &next
 }

@@ -40,7 +40,13 @@ func (b *batch) verify() error {
 
 // advance takes the client's steps from the previous publication to the staged one.
 func (b *batch) advance() (*trust.Set, error) {
-	timestamps, err := b.state.view.set.Next(b.at).Done()
+	roots := b.state.view.set.Next(b.at)
+	if m, changed := b.staged[tuf.RoleRoot]; changed {
+		if _, err := roots.Accept(m.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	timestamps, err := roots.Done()
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +63,9 @@ func (b *batch) advance() (*trust.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m, changed := b.staged[tuf.RoleTargets]; changed {
+		return targets.Accept(m.Bytes)
+	}
 	next, ok := targets.Keep()
 	if !ok {
 		return nil, errors.New("the role targets has expired, or is not the one that the snapshot pins; people have to sign it")
@@ -64,9 +73,29 @@ func (b *batch) advance() (*trust.Set, error) {
 	return next, nil
 }
 
+// nothingVanished holds the staged snapshot against the published one where a client does not: after a
+// root with other keys for snapshot or timestamp it has nothing to compare.
+func (b *batch) nothingVanished(next *trust.Set) error {
+	for c := range next.Snapshot().Changes(b.state.view.set.Snapshot()) {
+		if c.New < c.Old {
+			return fmt.Errorf("the role %s goes from version %d to %d", c.Role, c.Old, c.New)
+		}
+	}
+	return nil
+}
+
+// recorded makes sure that the staged snapshot stands for the record as the publication leaves it.
+func (b *batch) recorded(next *trust.Set) error {
+	return checkHead(next.Snapshot(), Head{Record: b.record})
+}
+
 // checks returns what has to hold in the staged publication, one function per role.
 func (b *batch) checks(next *trust.Set, load trust.Loader) []func() error {
-	var checks []func() error
+	checks := []func() error{func() error { return b.recorded(next) }}
+	if b.offline != nil {
+		checks = append(checks, func() error { return b.nothingVanished(next) })
+		checks = append(checks, b.offline.verify(b, next, load)...)
+	}
 	for name := range b.bins {
 		checks = append(checks, func() error {
 			_, err := next.Delegated(load, binChain(b.state.layout, name)...)

@@ -9,6 +9,8 @@ import (
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/record"
+	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/trust"
 )
@@ -23,6 +25,8 @@ type View struct {
 	shelf  *shelf
 
 	repository [32]byte
+	record     record.Head
+	recoveries map[pypi.Project]Recovery // never changed
 }
 
 // Number returns the number of the publication, which is the version of its timestamp.
@@ -42,6 +46,15 @@ func (v *View) Layout() policy.Layout { return v.layout }
 
 // Repository returns the SHA-256 of the repository's first root, which is its name for ever.
 func (v *View) Repository() [32]byte { return v.repository }
+
+// Sitting returns the publication as a request to offline keys is planned on it, at a time and with lifetimes. It
+// may be used as long as ctx lasts.
+func (v *View) Sitting(ctx context.Context, now time.Time, lives policy.Lifetimes) sitting.State {
+	return sitting.State{
+		Repository: v.repository, Set: v.set, Load: v.loader(ctx), Layout: v.layout, Now: now, Lifetimes: lives,
+		Root: func(version int64) ([]byte, error) { return v.shelf.read(ctx, tuf.RoleRoot, version) },
+	}
+}
 
 // Standing returns who signs a project and what is listed, for signing requests. Unlike the other
 // methods it takes roles of the project that have expired.

@@ -67,6 +67,13 @@ func Run(t *testing.T, create Create) {
 		{"records of nothing are refused", testRecordNonsense},
 		{"a cancelled call records nothing", testRecordsCancelled},
 		{"signatures under rivals", testRecordRivals},
+		{"rights of tokens", testTokenRights},
+		{"operators' requests", testOperatorRequests},
+		{"a publication executes operators' requests", testOperatorExecuted},
+		{"operators' nonsense is refused", testOperatorNonsense},
+		{"a cancelled call of an operator changes nothing", testOperatorsCancelled},
+		{"the record is a chain", testRecord},
+		{"recoveries", testRecoveries},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, _ := create(t)

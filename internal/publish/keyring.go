@@ -1,0 +1,70 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
+)
+
+// Signers are the online keys.
+type Signers struct {
+	Registry  key.Signer // unclaimed bins and unclaimed projects
+	Snapshot  key.Signer
+	Timestamp key.Signer
+	// Others are further keys at hand, for any of the three roles: those that a prepared change of keys will name,
+	// or those that it has named already. Of all keys, the one signs that the repository names for a role.
+	Others []key.Signer
+}
+
+// check refuses what can never sign a publication.
+func (s Signers) check() error {
+	if s.Registry == nil || s.Snapshot == nil || s.Timestamp == nil || slices.Contains(s.Others, nil) {
+		return errors.New("a publisher needs the registry, snapshot and timestamp keys")
+	}
+	return nil
+}
+
+// keyring holds the online keys by what they can sign. Safe for concurrent use.
+type keyring struct {
+	mu   sync.RWMutex // guards keys
+	keys []key.Signer
+}
+
+func newKeyring(s Signers) *keyring {
+	return &keyring{keys: append([]key.Signer{s.Registry, s.Snapshot, s.Timestamp}, s.Others...)}
+}
+
+func (k *keyring) add(s key.Signer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys = append(slices.Clip(k.keys), s)
+}
+
+// holds reports whether one key at hand satisfies an authority.
+func (k *keyring) holds(a tuf.Authority) bool {
+	_, err := k.signer("", a)
+	return err == nil
+}
+
+// signer returns a key at hand that satisfies an authority, or ErrWrongKey.
+func (k *keyring) signer(role tuf.RoleName, a tuf.Authority) (key.Signer, error) {
+	if a.Threshold() != 1 {
+		return nil, fmt.Errorf("the role %s needs %d signatures and the publisher has one key for it: %w", role, a.Threshold(), ErrWrongKey)
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, s := range k.keys {
+		if _, ok := a.Key(s.Public().ID()); ok {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("none of the keys at hand may sign %s; the repository names %v: %w", role, a.KeyIDs(), ErrWrongKey)
+}
+
+// AddSigner puts a further key at hand, as [Signers].Others does from the start: for a change of keys that is
+// prepared while the index runs.
+func (p *Publisher) AddSigner(s key.Signer) { p.keys.add(s) }
