@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
@@ -109,6 +111,44 @@ func keysOf(a tuf.Authority) []*key.Public {
 	return keys
 }
 
+// Waiting says in lines whose signatures are missing; roles that wait for the same people share one. A
+// role that waits for two groups has two.
+func Waiting(missing []ceremony.Missing, names map[key.ID]string) []string {
+	type group struct {
+		first tuf.RoleName
+		roles int
+		who   string
+	}
+	k := Keyholders{Names: names}
+	var groups []*group
+	at := make(map[string]*group)
+	for _, m := range missing {
+		who := make([]string, len(m.Keys))
+		for i, id := range m.Keys {
+			who[i] = k.Name(id)
+		}
+		text := strings.Join(who, ", ")
+		if m.Need < len(m.Keys) {
+			text = fmt.Sprintf("%d of %s", m.Need, text)
+		}
+		g := at[text]
+		if g == nil {
+			g = &group{first: m.Role, who: text}
+			at[text], groups = g, append(groups, g)
+		}
+		g.roles++
+	}
+	lines := make([]string, len(groups))
+	for i, g := range groups {
+		role := string(g.first)
+		if g.roles > 1 {
+			role = fmt.Sprintf("%s and %d more", role, g.roles-1)
+		}
+		lines[i] = role + ": " + g.who
+	}
+	return lines
+}
+
 // First returns the request for the signatures that a repository needs before it exists: version 1 of
 // everything that offline keys sign, at the time spec.Now. What online keys sign is made when those are there:
 // see [FirstSpec]. The error is that of policy.Genesis.
@@ -169,6 +209,16 @@ func FirstSpec(r *Request, standard policy.Lifetimes) (policy.GenesisSpec, error
 		*life = expires.Sub(r.Created)
 	}
 	return spec, nil
+}
+
+// Holders returns who will sign, by the payloads of a first request; nobody if it is none or can not be
+// read. Nothing in it is verified.
+func (r *Request) Holders() *Keyholders {
+	held, _, err := r.firstHolders()
+	if err != nil {
+		return HoldersOf(nil, nil, nil, nil)
+	}
+	return held
 }
 
 // firstHolders reads the keys out of the payloads of a first request, and the number of its bins.
