@@ -165,7 +165,6 @@ func BenchmarkInstall(b *testing.B) {
 				}
 				seen[l.Bin(p)+p.String()], seen[l.Bin(p)] = true, true
 			}
-			set := r.update(b)
 			unclaimed := 0
 			load := func(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
 				if role == policy.RoleUnclaimed {
@@ -176,7 +175,7 @@ func BenchmarkInstall(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				set = r.update(b) // with a cache of its own
+				set := r.update(b) // with a cache of its own
 				b.StartTimer()
 				unclaimed = 0
 				for _, path := range paths {
