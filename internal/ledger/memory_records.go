@@ -182,6 +182,18 @@ func (m *Memory) Requests(ctx context.Context, p pypi.Project) ([]index.StoredRe
 	return out, err
 }
 
+// OpenRequests implements index.Requests.
+func (m *Memory) OpenRequests(ctx context.Context, limit int) ([]index.StoredRequest, error) {
+	var out []index.StoredRequest
+	err := m.locked(ctx, "reading the signing requests of all projects", func(r *memoryRecords) error {
+		for i := range r.requests[:max(0, min(limit, len(r.requests)))] {
+			out = append(out, copyRequest(&r.requests[i]))
+		}
+		return nil
+	})
+	return out, err
+}
+
 func copyRequest(s *index.StoredRequest) index.StoredRequest {
 	c := *s
 	c.Body, c.Signatures = bytes.Clone(s.Body), slices.Clone(s.Signatures)

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,16 +12,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/ledger"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
 )
 
 // older makes a ledger of schema 1 with a little of everything in it.
-func older(t *testing.T) string {
+func older(t *testing.T) string { return ofSchema(t, 1) }
+
+func ofSchema(t *testing.T, number int) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "schema-1.sql"))
+	text, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("schema-%d.sql", number)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,5 +153,53 @@ func TestMigrationFails(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMigrateFromSchema2: claims, requests and events stay; the record begins empty, tokens may upload.
+func TestMigrateFromSchema2(t *testing.T) {
+	path := ofSchema(t, 2)
+	for range 2 { // the second time there is nothing to migrate
+		l, err := ledger.OpenSQLite(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := pypi.ParseFilename("a-1.tar.gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		project := name.Project()
+		roles, err := l.Roles(t.Context())
+		if err != nil || len(roles) != 3 || !roles[0].Maintained {
+			t.Errorf("roles are %v, %v; want three, the project's maintained", roles, err)
+		}
+		if f, err := l.File(t.Context(), name); err != nil || len(f.Signers) != 2 {
+			t.Errorf("the file is %+v, %v; want two signers", f, err)
+		}
+		if staged, err := l.Staged(t.Context(), project); err != nil || len(staged) != 1 {
+			t.Errorf("%d files wait, %v; want one", len(staged), err)
+		}
+		if r, err := l.Request(t.Context(), "request"); err != nil || len(r.Signatures) != 1 {
+			t.Errorf("the request is %+v, %v", r, err)
+		}
+		if events, err := l.Events(t.Context(), project, 10); err != nil || len(events) != 1 {
+			t.Errorf("%d events, %v; want one", len(events), err)
+		}
+		if tokens, err := l.Tokens(t.Context()); err != nil || len(tokens) != 1 || tokens[0].Right != index.RightUpload {
+			t.Errorf("tokens are %v, %v; want one that may upload", tokens, err)
+		}
+		if h, err := l.Head(t.Context()); err != nil || h.Number != 2 || h.Record != (record.Head{}) {
+			t.Errorf("the head is %+v, %v; want publication 2 and an empty record", h, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh := filepath.Join(t.TempDir(), "ledger.db")
+	if err := sqliteAt(t, fresh).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(structure(t, fresh), structure(t, path)); diff != "" {
+		t.Errorf("a migrated ledger is not built like a new one (-new +migrated):\n%s", diff)
 	}
 }

@@ -235,9 +235,14 @@ func (s *SQLite) Requests(ctx context.Context, p pypi.Project) ([]index.StoredRe
 	return s.readRequests(ctx, "reading the signing requests of "+p.String(), s.r.requests, p.String())
 }
 
+// OpenRequests implements index.Requests.
+func (s *SQLite) OpenRequests(ctx context.Context, limit int) ([]index.StoredRequest, error) {
+	return s.readRequests(ctx, "reading the signing requests of all projects", s.r.openRequests, limit)
+}
+
 // readRequests reads requests, and then the signatures of each: in between a request may be executed;
 // then it comes without those that were added last, which nobody needs any more.
-func (s *SQLite) readRequests(ctx context.Context, doing string, query *sql.Stmt, arg string) ([]index.StoredRequest, error) {
+func (s *SQLite) readRequests(ctx context.Context, doing string, query *sql.Stmt, arg any) ([]index.StoredRequest, error) {
 	rows, err := query.QueryContext(ctx, arg)
 	if err != nil {
 		return nil, s.failed(doing, err)

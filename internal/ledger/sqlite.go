@@ -35,10 +35,10 @@ type SQLite struct {
 }
 
 type readStatements struct {
-	head, roles, newest, metadata, file, token, tokens *sql.Stmt
-	staged, request, requests, signatures, events      *sql.Stmt
-	operatorRequest, operatorRequests, operatorBody    *sql.Stmt
-	operatorSignatures, record, recoveries             *sql.Stmt
+	head, roles, newest, metadata, file, token, tokens          *sql.Stmt
+	staged, request, requests, openRequests, signatures, events *sql.Stmt
+	operatorRequest, operatorRequests, operatorBody             *sql.Stmt
+	operatorSignatures, record, recoveries                      *sql.Stmt
 }
 
 // prepare takes the writer connection and prepares every statement. After an error the caller
@@ -78,6 +78,7 @@ func (s *SQLite) prepare(ctx context.Context) error {
 			FROM staged WHERE project = ? ORDER BY filename, id`},
 		{&s.r.request, `SELECT number, id, project, body, token, received, expires FROM requests WHERE id = ?`},
 		{&s.r.requests, `SELECT number, id, project, body, token, received, expires FROM requests WHERE project = ? ORDER BY number`},
+		{&s.r.openRequests, `SELECT number, id, project, body, token, received, expires FROM requests ORDER BY number LIMIT ?`},
 		{&s.r.signatures, `SELECT role, keyid, sig FROM signatures WHERE request = ? ORDER BY role, keyid`},
 		{&s.r.events, `SELECT id, project, kind, time, publication, token, request, keys, text
 			FROM events WHERE project = ? ORDER BY id DESC LIMIT ?`},

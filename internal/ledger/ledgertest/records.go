@@ -305,6 +305,7 @@ func testRecordsCancelled(t *testing.T, l Ledger) {
 		"Staged":         func() error { _, err := l.Staged(ctx, f.Project); return err },
 		"Request":        func() error { _, err := l.Request(ctx, "a"); return err },
 		"Requests":       func() error { _, err := l.Requests(ctx, f.Project); return err },
+		"OpenRequests":   func() error { _, err := l.OpenRequests(ctx, 10); return err },
 		"Events":         func() error { _, err := l.Events(ctx, f.Project, 1); return err },
 	} {
 		wantErr(t, what, do(), context.Canceled)
