@@ -22,15 +22,16 @@ type State struct {
 	Lifetimes policy.Lifetimes
 }
 
-// Wishes are what operators want of a request. The zero value signs the role claimed anew and nothing
-// else: the least that a sitting does.
+// Wishes are what operators want of a request. The zero value signs the role claimed anew, with whatever bins
+// it is behind on, and nothing else: the least that a sitting does.
 type Wishes struct {
 	// MinAge promotes every recently claimed project whose delegation says that it has been claimed for so
 	// long; zero or less promotes none by age.
 	MinAge time.Duration
 	// Only promotes these of them and no others, whatever their age; Except leaves some out.
 	Only, Except []pypi.Project
-	// Promote, if it is set, has the last word on each project. It is called by several goroutines.
+	// Promote, if it is set, has the last word on each project: on those that MinAge or Only choose, or on all
+	// if neither is set. It is called by several goroutines.
 	Promote func(p pypi.Project, since time.Time, keys tuf.Authority) bool
 	// Park are claimed projects that get no more releases: see [policy.Park].
 	Park []pypi.Project
@@ -39,12 +40,14 @@ type Wishes struct {
 	// Recoveries are changes of keys that the new keys have signed and the old ones have not. They have to
 	// have been announced; that is for who publishes them to see to.
 	Recoveries []*ceremony.Request
-	// Renew signs anew what the claimed keys, and those of targets and unclaimed, have to sign before the
-	// next sitting: what expires within 45 days or the last third of its life, whichever is shorter.
+	// Renew signs anew what would expire before the next sitting: claimed bins, unclaimed, and parked projects
+	// that expire within 45 days, or within half of a shorter life. Root and targets have requests of their
+	// own: see Roles.
 	Renew bool
-	// All signs all of these anew, due or not.
+	// All signs everything but root anew, due or not.
 	All bool
-	// Roles are signed anew, due or not. With nothing else wanted, the request is about these alone.
+	// Roles are signed anew, due or not: offline roles, and no others. With nothing else wanted, the request
+	// is about these alone.
 	Roles []tuf.RoleName
 	// By and Note go into the request; Life is how long it is good for, zero for 30 days.
 	By, Note string
