@@ -26,6 +26,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/bailiwick/internal/cli"
+	"example.com/bailiwick/internal/keys/prompt/prompttest"
 	"example.com/bailiwick/internal/pypi/distmake"
 )
 
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"bailiwick": func() { os.Exit(program()) },
-		"typist":    func() { os.Exit(typist()) },
+		"typist":    func() { os.Exit(prompttest.Typist()) },
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/bailiwick/internal/keys/prompt/prompttest"
 )
 
 // A story is a script of testscript. Beyond its own commands there are
@@ -44,7 +46,7 @@ func runStories(t *testing.T, pattern string) {
 	testscript.Run(t, testscript.Params{
 		Files:               files,
 		Setup:               setUp,
-		Condition:           func(name string) (bool, error) { return name == "terminal" && haveTerminal(), nil },
+		Condition:           func(name string) (bool, error) { return name == "terminal" && prompttest.Have(), nil },
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -1,4 +1,4 @@
-package cli_test
+package prompttest
 
 import (
 	"errors"
@@ -34,8 +34,8 @@ func openTerminal() (person, program *os.File, err error) {
 	return person, program, nil
 }
 
-// haveTerminal tells whether this machine has pseudo-terminals.
-func haveTerminal() bool {
+// Have tells whether this machine has pseudo-terminals.
+func Have() bool {
 	person, program, err := openTerminal()
 	return err == nil && errors.Join(person.Close(), program.Close()) == nil
 }
@@ -43,9 +43,10 @@ func haveTerminal() bool {
 // typistTime bounds the program at a terminal: it may wait for an answer that nobody has.
 const typistTime = time.Minute
 
-// typist is the person at a terminal, as a program: typist FILE PROGRAM ARGS… runs the program there,
-// writes what the terminal showed to the file terminal, and ends as the program did.
-func typist() int {
+// Typist is the person at a terminal, as the main function of a program: typist FILE PROGRAM ARGS… runs
+// the program there, types the lines of FILE, writes what the terminal showed to the file terminal, and
+// returns the program's exit code.
+func Typist() int {
 	text, err := os.ReadFile(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -53,7 +54,7 @@ func typist() int {
 	}
 	cmd := exec.Command(os.Args[2], os.Args[3:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	shown, err := atTerminal(cmd, string(text))
+	shown, err := AtTerminal(cmd, string(text))
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 		err = nil
 	}
@@ -64,9 +65,9 @@ func typist() int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// atTerminal runs cmd at a terminal. A person types the next line whenever the program has asked for
+// AtTerminal runs cmd at a terminal. A person types the next line whenever the program has asked for
 // one: it has, once the terminal shows a further line that ends in ": " or "[y/N] ".
-func atTerminal(cmd *exec.Cmd, text string) (shown string, err error) {
+func AtTerminal(cmd *exec.Cmd, text string) (shown string, err error) {
 	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 	lines[len(lines)-1] += "\n"
 	person, program, err := openTerminal()
