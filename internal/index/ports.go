@@ -106,6 +106,9 @@ type Requests interface {
 	// Requests returns those of a project, oldest first.
 	Requests(ctx context.Context, p pypi.Project) ([]StoredRequest, error)
 
+	// OpenRequests returns those of all projects, oldest first, at most limit of them.
+	OpenRequests(ctx context.Context, limit int) ([]StoredRequest, error)
+
 	// SignRequest adds signatures to a request, and records the event, in one transaction. A
 	// signature takes the place of an earlier one on the same role by the same key. Durable on
 	// return. ErrNoRequest if it is gone: executed, aborted or expired.

@@ -150,6 +150,13 @@ func testRequests(t *testing.T, l Ledger) {
 	}
 	wantRequests(t, l, 1, b, a)
 	wantRequests(t, l, 2, c)
+	for limit, want := range map[int][]index.StoredRequest{0: nil, 2: {b, a}, 10: {b, a, c}} {
+		got, err := l.OpenRequests(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, fmt.Sprintf("the first %d requests", limit), got, want)
+	}
 
 	sign := func(id string, s ...index.RoleSignature) error {
 		return l.SignRequest(t.Context(), id, s, event(t, 1, publish.EventSigned, 2))
