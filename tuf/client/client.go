@@ -78,14 +78,16 @@ func New(c Config) (*Client, error) {
 }
 
 // Refresh asks the repository what is current, verifies that, and persists what
-// was accepted, step by step in the order of the specification, so that
+// was accepted, each file after its step of the specification, so that
 // whatever interrupts it, a later refresh succeeds and trusts no less carefully.
+// Once it returns without an error, all of that is durable.
 // With nothing new it makes two requests, for the next root and the timestamp,
 // and verifies nothing that this client has verified before, unless the stored
 // bytes changed. It holds the store's lock meanwhile.
 //
 // Errors are *trust.RefusedError, *NetworkError, *StoreError, *LockedError, or
-// the context's. After an error, what was trusted before still is.
+// the context's; a *StoreError comes before others. After an error, what was trusted
+// before still is.
 func (c *Client) Refresh(ctx context.Context) (*View, error) {
 	return c.update(ctx, false)
 }
@@ -103,36 +105,50 @@ func (c *Client) update(ctx context.Context, offline bool) (*View, error) {
 		return nil, err
 	}
 	defer unlock()
-	u := &update{Client: c, offline: offline}
-	roots, err := u.roots(ctx)
-	if err != nil {
-		return nil, err
+	u := &update{Client: c, offline: offline, saves: saves{save: c.save}}
+	set, moreRoots, err := u.run(ctx)
+	// What was accepted is saved in any case, and before anybody else may refresh.
+	if failed := u.saves.wait(); failed != nil {
+		return nil, failed
 	}
-	timestamps, err := roots.Done()
-	if err != nil {
-		return nil, err
-	}
-	snapshots, err := u.timestamp(ctx, timestamps)
-	if err != nil {
-		return nil, err
-	}
-	targets, err := u.snapshot(ctx, snapshots)
-	if err != nil {
-		return nil, err
-	}
-	set, err := u.targets(ctx, targets)
 	if err != nil {
 		return nil, err
 	}
 	c.last.Store(set)
-	_, room := roots.Want()
-	return newView(c, set, offline, !room), nil
+	return newView(c, set, offline, moreRoots), nil
 }
 
 // update is one refresh under way. It holds the store's lock.
 type update struct {
 	*Client
 	offline bool
+	saves   saves
+}
+
+// run takes the steps of the specification. What it leaves to u.saves is under way when it
+// returns.
+func (u *update) run(ctx context.Context) (set *trust.Set, moreRoots bool, err error) {
+	roots, err := u.roots(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	timestamps, err := roots.Done()
+	if err != nil {
+		return nil, false, err
+	}
+	snapshots, err := u.timestamp(ctx, timestamps)
+	if err != nil {
+		return nil, false, err
+	}
+	targets, err := u.snapshot(ctx, snapshots)
+	if err != nil {
+		return nil, false, err
+	}
+	if set, err = u.targets(ctx, targets); err != nil {
+		return nil, false, err
+	}
+	_, room := roots.Want()
+	return set, !room, nil
 }
 
 // errOffline is why nothing is fetched in an offline view.
@@ -148,22 +164,23 @@ func (u *update) roots(ctx context.Context) (*trust.RootStage, error) {
 	if err := u.storedChain(r); err != nil {
 		return nil, err
 	}
+	floor := int64(0)
 	switch {
 	case known == nil:
+		u.saves.add("root.json", r.Root().Bytes())
 	case known.Version() < r.Root().Version() && trust.Rotated(known, r.Root()):
 		// The anchor was replaced by a newer one since the last session.
 		if err := u.forget(); err != nil {
 			return nil, err
 		}
-	}
-	floor := int64(0)
-	if known != nil {
-		floor = known.Version()
-	}
-	if floor <= r.Root().Version() {
 		if err := u.save("root.json", r.Root().Bytes()); err != nil {
 			return nil, err
 		}
+	case known.Version() <= r.Root().Version():
+		u.heal("root.json", known.Bytes(), r.Root().Bytes())
+	}
+	if known != nil {
+		floor = known.Version()
 	}
 	if !u.offline {
 		if err := u.newRoots(ctx, r, floor); err != nil {
@@ -231,6 +248,9 @@ func (u *update) newRoots(ctx context.Context, r *trust.RootStage, floor int64) 
 		if err != nil || data == nil {
 			return err
 		}
+		if err := u.saves.wait(); err != nil { // for root.json
+			return err
+		}
 		if rotated && want.Version > floor {
 			if err := u.forget(); err != nil {
 				return err
@@ -271,7 +291,8 @@ func (u *update) timestamp(ctx context.Context, s *trust.TimestampStage) (*trust
 	if err != nil {
 		return nil, err
 	}
-	return next, u.save("timestamp.json", next.Timestamp().Bytes())
+	u.heal("timestamp.json", old, next.Timestamp().Bytes())
+	return next, nil
 }
 
 func (u *update) snapshot(ctx context.Context, s *trust.SnapshotStage) (*trust.TargetsStage, error) {
@@ -281,7 +302,8 @@ func (u *update) snapshot(ctx context.Context, s *trust.SnapshotStage) (*trust.T
 	}
 	_ = s.Stored(old) // as for the timestamp
 	if next, ok := s.Keep(); ok {
-		return next, u.heal("snapshot.json", old, next.Snapshot().Bytes())
+		u.heal("snapshot.json", old, next.Snapshot().Bytes())
+		return next, nil
 	}
 	var next *trust.TargetsStage
 	err = u.obtain(ctx, s.Want(), "5.5.1", func(data []byte) (err error) {
@@ -291,7 +313,8 @@ func (u *update) snapshot(ctx context.Context, s *trust.SnapshotStage) (*trust.T
 	if err != nil {
 		return nil, err
 	}
-	return next, u.save("snapshot.json", next.Snapshot().Bytes())
+	u.heal("snapshot.json", old, next.Snapshot().Bytes())
+	return next, nil
 }
 
 func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set, error) {
@@ -301,7 +324,8 @@ func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set
 	}
 	_ = s.Stored(old) // as for the timestamp
 	if set, ok := s.Keep(); ok {
-		return set, u.heal("targets.json", old, set.Targets().Bytes())
+		u.heal("targets.json", old, set.Targets().Bytes())
+		return set, nil
 	}
 	var set *trust.Set
 	err = u.obtain(ctx, s.Want(), "5.6.1", func(data []byte) (err error) {
@@ -311,15 +335,15 @@ func (u *update) targets(ctx context.Context, s *trust.TargetsStage) (*trust.Set
 	if err != nil {
 		return nil, err
 	}
-	return set, u.save("targets.json", set.Targets().Bytes())
+	u.heal("targets.json", old, set.Targets().Bytes())
+	return set, nil
 }
 
-// heal saves what is in force, if it was carried along and the store has lost it.
-func (u *update) heal(name string, stored, inForce []byte) error {
-	if bytes.Equal(stored, inForce) {
-		return nil
+// heal begins to save what is in force, unless it is what is stored.
+func (u *update) heal(name string, stored, inForce []byte) {
+	if !bytes.Equal(stored, inForce) {
+		u.saves.add(name, inForce)
 	}
-	return u.save(name, inForce)
 }
 
 // obtain is Client.obtain where requests may be made.

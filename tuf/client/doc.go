@@ -13,9 +13,12 @@
 //     it, so that it can be walked without requests, and is verified like the
 //     network; it can lose or damage anything and cause no more than requests.
 //     Only a damaged root.json stops, since it says how far the chain had led.
-//   - A file is persisted after every check on it has passed, in the order of the
-//     specification. An update that fails or is killed anywhere leaves a state from
-//     which a later one succeeds and that trusts no more than before.
+//   - A file is persisted after every check on it has passed, and is durable before an
+//     update ends well. Roots, and what their rotation makes void, come one by one in the
+//     order of the specification; timestamp, snapshot and targets come after the root
+//     under which they were accepted, in any order. An update that fails or is
+//     killed anywhere leaves a state from which a later one succeeds and that trusts no
+//     more than before.
 //   - Requests are, in this order: next roots, timestamp, snapshot, targets, the
 //     last two only if they changed; then delegated roles as searches need them.
 //   - No request is without bounds in bytes and time.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,8 +33,8 @@ type FolderConfig struct {
 //
 // Nothing is ever written in place: a file is made in tmp, synced, renamed, and
 // the folder synced, so that a kill or a power cut leaves the old or the new
-// bytes. Files of the cache are not synced: torn ones do not verify and are
-// fetched again. Symbolic links are neither followed nor written through, and
+// bytes, and what Save has returned for stays. Files of the cache are not synced:
+// torn ones do not verify and are fetched again. Symbolic links are neither followed nor written through, and
 // no name leads out of the folder.
 type Folder struct {
 	path     string
@@ -56,6 +57,7 @@ type fileOps struct {
 	sync    func(*os.File) error
 	rename  func(dir *os.Root, from, to string) error
 	syncDir func(dir *os.Root) error
+	remove  func(dir *os.Root, name string) error
 }
 
 // OpenFolder opens a folder, and makes it if it is not there. It refuses a
@@ -78,7 +80,7 @@ func openFolder(c FolderConfig) (*Folder, error) {
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = 256 << 20
 	}
-	if err := os.MkdirAll(c.Path, 0o700); err != nil {
+	if err := makeFolder(c.Path); err != nil {
 		return nil, err
 	}
 	top, err := os.OpenRoot(c.Path)
@@ -90,6 +92,31 @@ func openFolder(c FolderConfig) (*Folder, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// makeFolder makes a folder and those above it, durably: what is synced in it must not get
+// lost with it.
+func makeFolder(name string) error {
+	var made []string
+	for dir, above := filepath.Clean(name), ""; dir != above; dir, above = filepath.Dir(dir), dir {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		return err
+	}
+	for _, dir := range made {
+		parent, err := os.OpenRoot(filepath.Dir(dir))
+		if err == nil {
+			err = errors.Join(syncDir(parent), parent.Close())
+		}
+		if err != nil && !errors.Is(err, fs.ErrPermission) { // not everybody may read where they may write
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare makes and checks the subfolders and removes what a killed process
@@ -253,7 +280,7 @@ func (f *Folder) folderOf(name string) *os.Root {
 func (f *Folder) Remove(name string) error {
 	err := fs.ErrInvalid
 	if isStoredName(name) {
-		if err = f.top.Remove(name); err == nil {
+		if err = f.ops.remove(f.top, name); err == nil {
 			err = f.ops.syncDir(f.folderOf(name))
 		}
 	}
@@ -374,6 +401,7 @@ func realOps() fileOps {
 		sync:    (*os.File).Sync,
 		rename:  (*os.Root).Rename,
 		syncDir: syncDir,
+		remove:  (*os.Root).Remove,
 	}
 }
 

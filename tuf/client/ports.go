@@ -43,7 +43,7 @@ type Store interface {
 	// Save replaces what is kept under a name, or leaves it as it was. The names
 	// of top-level roles and roots are durable on return. Others are a cache: a
 	// store may lose them at any time, to stay within its size. It must not keep
-	// a reference to data.
+	// a reference to data. A refresh saves several names at once.
 	Save(name string, data []byte) error
 
 	// Remove drops a name, durably. It is no error if there is nothing.
