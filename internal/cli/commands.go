@@ -25,6 +25,7 @@ func commands(env *Env) []*cobra.Command {
 		newArchive(env),
 		newUnarchive(env),
 		newInit(env),
+		newRootCommand(env),
 		newServe(env),
 		newToken(env),
 		newKeys(env),

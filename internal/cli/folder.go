@@ -40,6 +40,7 @@ const (
 	folderFresh      folderState = iota + 1 // nothing: a repository may be created here
 	folderRepository                        // a repository
 	folderUnfinished                        // a creation that broke off before its last step
+	folderPending                           // a repository that waits for signatures of its root before it starts
 )
 
 // inspectFolder looks at a data folder without changing it. It refuses what is not ours, so that no
@@ -74,15 +75,21 @@ func inspectFolder(ctx context.Context, data string) (folderState, error) {
 	if err != nil {
 		return 0, fmt.Errorf("opening the data folder %s: %w", data, err)
 	}
-	if !slices.Contains(names, ledgerFile) {
-		return folderUnfinished, nil
+	state := folderUnfinished
+	if slices.Contains(names, ledgerFile) {
+		if state, err = ledgerState(ctx, data); err != nil {
+			return 0, err
+		}
 	}
-	return ledgerState(ctx, data)
+	if state == folderUnfinished && slices.Contains(names, requestFile) {
+		return folderPending, nil // also if its start broke off: that is done again from the request
+	}
+	return state, nil
 }
 
 // unformatted tells a creation that broke off early from a folder of somebody else.
 func unformatted(data string, names []string) (folderState, error) {
-	ours := []string{ledgerFile, keysFolder, configFile, filesFolder, stagingName}
+	ours := []string{ledgerFile, keysFolder, configFile, filesFolder, stagingName, requestFile}
 	for _, name := range names {
 		if !slices.Contains(ours, name) && !strings.HasPrefix(name, ledgerFile+"-") && !strings.HasPrefix(name, ".tmp-") {
 			return 0, fmt.Errorf("%s is no data folder of bailiwick and not empty (it holds %q): name an empty or a new folder with --data", data, name)
@@ -124,6 +131,8 @@ func requireRepository(ctx context.Context, data string) error {
 		return fmt.Errorf("there is no repository in %s: create one with bailiwick init --data %s", data, data)
 	case state == folderUnfinished:
 		return errUnfinished(data)
+	case state == folderPending:
+		return errPending(data)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func emptyFolder(data string) error {
 // isDataName reports whether a name in a data folder is one that creation makes.
 func isDataName(name string) bool {
 	switch name {
-	case ledgerFile, keysFolder, configFile, formatFile, filesFolder, stagingName:
+	case ledgerFile, keysFolder, configFile, formatFile, filesFolder, stagingName, requestFile:
 		return true
 	}
 	return strings.HasPrefix(name, ledgerFile+"-") || strings.HasPrefix(name, ".tmp-")

@@ -77,6 +77,8 @@ func serve(ctx context.Context, env *Env, spec serveSpec) (err error) {
 		return err
 	case state == folderUnfinished:
 		return errUnfinished(spec.data)
+	case state == folderPending:
+		return errPending(spec.data)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", spec.listen)
 	if err != nil {
