@@ -26,9 +26,9 @@ const day = 24 * time.Hour
 
 var foundedAt = time.Date(2030, 1, 1, 9, 0, 0, 0, time.UTC)
 
-// world is a repository in memory, from its first publication on, that takes what is signed offline in the
+// place is a repository in memory, from its first publication on, that takes what is signed offline in the
 // way the index does: verified as a client does that has the publication before.
-type world struct {
+type place struct {
 	tb     testing.TB
 	layout policy.Layout
 	now    time.Time
@@ -42,14 +42,14 @@ type world struct {
 	set   *trust.Set
 }
 
-// newWorld makes a repository without projects.
-func newWorld(tb testing.TB, bins int) *world {
+// newPlace makes a repository without projects.
+func newPlace(tb testing.TB, bins int) *place {
 	tb.Helper()
 	layout, err := policy.NewLayout(bins)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := &world{
+	w := &place{
 		tb: tb, layout: layout, now: foundedAt, keys: make(map[policy.KeyRole][]key.Signer),
 		maintainers: make(map[string][]key.Signer), files: make(map[tuf.RoleName][]byte),
 	}
@@ -80,7 +80,7 @@ func newWorld(tb testing.TB, bins int) *world {
 }
 
 // chain is the way to a delegated role; a project is looked for in the claimed tree first.
-func (w *world) chain(role tuf.RoleName) []tuf.RoleName {
+func (w *place) chain(role tuf.RoleName) []tuf.RoleName {
 	bin, _ := policy.BinOf(role)
 	switch policy.KindOf(role) {
 	case policy.KindClaimed:
@@ -106,7 +106,7 @@ func (w *world) chain(role tuf.RoleName) []tuf.RoleName {
 	return nil
 }
 
-func (w *world) someBin() string {
+func (w *place) someBin() string {
 	for bin := range w.layout.BinNames() {
 		return bin
 	}
@@ -114,7 +114,7 @@ func (w *world) someBin() string {
 }
 
 // read parses the newest version of a role, trusting it.
-func (w *world) read(role tuf.RoleName) *tuf.Targets {
+func (w *place) read(role tuf.RoleName) *tuf.Targets {
 	w.tb.Helper()
 	return parsed(w.tb, w.files[role])
 }
@@ -137,7 +137,7 @@ func content(tb testing.TB, message []byte) *tuf.Targets {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	t, err := u.Verify(authorityOf(tb, 1, s))
+	t, err := u.Verify(byAll(tb, 1, s))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func signature(tb testing.TB, s key.Signer, message []byte) tuf.Signature {
 	return tuf.Signature{KeyID: s.Public().ID(), Sig: sig}
 }
 
-func authorityOf(tb testing.TB, threshold int, signers ...key.Signer) tuf.Authority {
+func byAll(tb testing.TB, threshold int, signers ...key.Signer) tuf.Authority {
 	tb.Helper()
 	var keys []*key.Public
 	for _, s := range signers {
@@ -167,7 +167,7 @@ func authorityOf(tb testing.TB, threshold int, signers ...key.Signer) tuf.Author
 }
 
 // signersOf returns who holds the keys of a role.
-func (w *world) signersOf(role tuf.RoleName) []key.Signer {
+func (w *place) signersOf(role tuf.RoleName) []key.Signer {
 	if p, ok := policy.ProjectOf(role); ok && w.maintainers[p.String()] != nil {
 		return w.maintainers[p.String()]
 	}
@@ -176,7 +176,7 @@ func (w *world) signersOf(role tuf.RoleName) []key.Signer {
 }
 
 // signed signs a draft with all keys of its role.
-func (w *world) signed(d *repo.Draft, signers []key.Signer) []byte {
+func (w *place) signed(d *repo.Draft, signers []key.Signer) []byte {
 	w.tb.Helper()
 	if signers == nil {
 		signers = w.signersOf(d.Role())
@@ -189,12 +189,12 @@ func (w *world) signed(d *repo.Draft, signers []key.Signer) []byte {
 }
 
 // edit drafts the next version of a role and signs it.
-func (w *world) edit(role tuf.RoleName, edit repo.TargetsEdit) []byte {
+func (w *place) edit(role tuf.RoleName, edit repo.TargetsEdit) []byte {
 	w.tb.Helper()
 	base := w.read(role)
 	signers := w.signersOf(role)
 	d, err := repo.EditTargets(base, edit, repo.Issue{
-		Role: role, Version: base.Version() + 1, Now: w.now, Expires: w.now.Add(60 * day), Authority: authorityOf(w.tb, len(signers), signers...),
+		Role: role, Version: base.Version() + 1, Now: w.now, Expires: w.now.Add(60 * day), Authority: byAll(w.tb, len(signers), signers...),
 	})
 	if err != nil {
 		w.tb.Fatal(err)
@@ -203,7 +203,7 @@ func (w *world) edit(role tuf.RoleName, edit repo.TargetsEdit) []byte {
 }
 
 // publish puts new versions online: every one is verified through its delegator, as clients will.
-func (w *world) publish(changed map[tuf.RoleName][]byte) error {
+func (w *place) publish(changed map[tuf.RoleName][]byte) error {
 	next := trust.Staged{}
 	versions := make(map[tuf.RoleName]int64)
 	files := maps.Clone(w.files)
@@ -241,10 +241,10 @@ func (w *world) publish(changed map[tuf.RoleName][]byte) error {
 }
 
 // pin makes snapshot and timestamp.
-func (w *world) pin(next *trust.Staged, versions map[tuf.RoleName]int64) error {
+func (w *place) pin(next *trust.Staged, versions map[tuf.RoleName]int64) error {
 	issue := func(role tuf.RoleName, version int64) repo.Issue {
 		s := w.signersOf(role)
-		return repo.Issue{Version: version + 1, Now: w.now, Expires: w.now.Add(7 * day), Authority: authorityOf(w.tb, len(s), s...)}
+		return repo.Issue{Version: version + 1, Now: w.now, Expires: w.now.Add(7 * day), Authority: byAll(w.tb, len(s), s...)}
 	}
 	d, err := repo.EditSnapshot(w.set.Snapshot(), versions, issue(tuf.RoleSnapshot, w.set.Snapshot().Version()))
 	if err != nil {
@@ -259,7 +259,7 @@ func (w *world) pin(next *trust.Staged, versions map[tuf.RoleName]int64) error {
 	return nil
 }
 
-func (w *world) load(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
+func (w *place) load(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
 	data, ok := w.files[role]
 	if !ok {
 		return nil, fmt.Errorf("%s version %d: no such file", role, meta.Version)
@@ -267,7 +267,7 @@ func (w *world) load(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
 	return data, nil
 }
 
-func (w *world) mustPublish(changed map[tuf.RoleName][]byte) {
+func (w *place) mustPublish(changed map[tuf.RoleName][]byte) {
 	w.tb.Helper()
 	if err := w.publish(changed); err != nil {
 		w.tb.Fatal(err)
@@ -284,7 +284,7 @@ func projectOf(tb testing.TB, name string) pypi.Project {
 }
 
 // claim lets maintainers claim projects, online, with files: recently claimed from now on.
-func (w *world) claim(since time.Time, threshold int, names ...string) {
+func (w *place) claim(since time.Time, threshold int, names ...string) {
 	w.tb.Helper()
 	changed := make(map[tuf.RoleName][]byte)
 	edits := make(map[tuf.RoleName]repo.TargetsEdit)
@@ -295,7 +295,7 @@ func (w *world) claim(since time.Time, threshold int, names ...string) {
 				w.maintainers[name] = append(w.maintainers[name], namedKey(w.tb, fmt.Sprintf("%s %d", name, i)))
 			}
 		}
-		a := authorityOf(w.tb, threshold, w.maintainers[name]...)
+		a := byAll(w.tb, threshold, w.maintainers[name]...)
 		role := policy.ProjectRole(p)
 		d, err := repo.NewTargets(
 			repo.TargetsSpec{Targets: []tuf.Target{fileOf(w.layout, p, "1.0"), fileOf(w.layout, p, "2.0")}},
@@ -322,14 +322,14 @@ func fileOf(l policy.Layout, p pypi.Project, version string) tuf.Target {
 }
 
 // state is what a request is planned on.
-func (w *world) state() sitting.State {
+func (w *place) state() sitting.State {
 	return sitting.State{
 		Repository: sha256.Sum256(w.roots[0]), Set: w.set, Load: w.load, Layout: w.layout, Now: w.now, Lifetimes: policy.DefaultLifetimes(),
 		Root: func(version int64) ([]byte, error) { return w.roots[version-1], nil },
 	}
 }
 
-func (w *world) plan(wishes sitting.Wishes) *sitting.Request {
+func (w *place) plan(wishes sitting.Wishes) *sitting.Request {
 	w.tb.Helper()
 	r, err := sitting.Plan(context.Background(), w.state(), wishes)
 	if err != nil {
@@ -377,12 +377,12 @@ func signOffline(tb testing.TB, r *sitting.Request, v *sitting.Verdict, signers 
 }
 
 // offline are all offline keys.
-func (w *world) offline() []key.Signer {
+func (w *place) offline() []key.Signer {
 	return slices.Concat(w.keys[policy.KeyRoot], w.keys[policy.KeyTargets], w.keys[policy.KeyClaimed], w.keys[policy.KeyUnclaimed])
 }
 
 // take signs a request, carries it back and publishes it.
-func (w *world) take(r *sitting.Request) *sitting.Verdict {
+func (w *place) take(r *sitting.Request) *sitting.Verdict {
 	w.tb.Helper()
 	r = carry(w.tb, r)
 	signOffline(w.tb, r, judge(w.tb, r, w.now), w.offline()...)
@@ -399,13 +399,13 @@ func (w *world) take(r *sitting.Request) *sitting.Verdict {
 }
 
 // entry returns the delegation of a project by its claimed bin.
-func (w *world) entry(name string) (tuf.Delegation, bool) {
+func (w *place) entry(name string) (tuf.Delegation, bool) {
 	p := projectOf(w.tb, name)
 	return w.read(w.layout.ClaimedBin(p)).Delegations().Find(policy.ProjectRole(p))
 }
 
 // found is the search of a client for the first file of a project, and how sure it is.
-func (w *world) found(name string) (policy.Assurance, error) {
+func (w *place) found(name string) (policy.Assurance, error) {
 	p := projectOf(w.tb, name)
 	found, err := w.set.Find(fileOf(w.layout, p, "1.0").Path, w.load)
 	if err != nil {
@@ -419,7 +419,7 @@ func (w *world) found(name string) (policy.Assurance, error) {
 }
 
 // rekey is a change of keys as its ceremony leaves it, signed by signers.
-func (w *world) rekey(name string, threshold int, next []key.Signer, edit repo.TargetsEdit, signers ...key.Signer) *ceremony.Request {
+func (w *place) rekey(name string, threshold int, next []key.Signer, edit repo.TargetsEdit, signers ...key.Signer) *ceremony.Request {
 	w.tb.Helper()
 	p := projectOf(w.tb, name)
 	role := policy.ProjectRole(p)
@@ -432,7 +432,7 @@ func (w *world) rekey(name string, threshold int, next []key.Signer, edit repo.T
 		r.Keys = append(r.Keys, s.Public())
 	}
 	d, err := repo.EditTargets(base, edit, repo.Issue{
-		Role: role, Version: base.Version() + 1, Now: w.now, Expires: w.now.Add(365 * day), Authority: authorityOf(w.tb, threshold, next...),
+		Role: role, Version: base.Version() + 1, Now: w.now, Expires: w.now.Add(365 * day), Authority: byAll(w.tb, threshold, next...),
 	})
 	if err != nil {
 		w.tb.Fatal(err)

@@ -10,7 +10,7 @@ import (
 // TestR36PromotionInASitting: projects move to the claimed tree in one file, signed offline, and maintainers do
 // not sign again.
 func TestR36PromotionInASitting(t *testing.T) {
-	w := newWorld(t, 16)
+	w := newPlace(t, 16)
 	w.claim(w.now.Add(-20*day), 1, "flask", "requests", "numpy")
 	w.claim(w.now.Add(-2*day), 2, "fresh")
 	v := w.take(w.plan(sitting.Wishes{MinAge: 14 * day}))
