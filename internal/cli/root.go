@@ -292,7 +292,7 @@ func printHolding(w io.Writer, held *sitting.Keyholders) {
 		}
 		_, _ = fmt.Fprintf(w, "%-10s %s, %d of %d\n", role, where, a.Threshold(), len(a.KeyIDs()))
 		for _, id := range a.KeyIDs() {
-			_, _ = fmt.Fprintf(w, "  %s   %s\n", sitting.Spoken(string(id[:32])), held.Names[id])
+			_, _ = fmt.Fprintln(w, strings.TrimRight("  "+sitting.Spoken(string(id[:32]))+"   "+held.Names[id], " "))
 		}
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/keys/prompt/prompttest"
 	"example.com/bailiwick/internal/pypi/distmake"
+	"example.com/bailiwick/internal/signtool"
 )
 
 // clockVariable shifts the clock of the program under test: "8000h".
@@ -38,8 +39,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run()) // TestFetch needs no programs, and ends the process before they could be removed
 	}
 	testscript.Main(m, map[string]func(){
-		"bailiwick": func() { os.Exit(program()) },
-		"typist":    func() { os.Exit(prompttest.Typist()) },
+		"bailiwick":      func() { os.Exit(program()) },
+		"bailiwick-sign": func() { os.Exit(signProgram()) },
+		"typist":         func() { os.Exit(prompttest.Typist()) },
 	})
 }
 
@@ -52,6 +54,16 @@ func program() int {
 	shift, _ := time.ParseDuration(os.Getenv(clockVariable))
 	env.Now = func() time.Time { return time.Now().Add(shift) }
 	return cli.Main(ctx, os.Args[1:], env)
+}
+
+// signProgram is cmd/bailiwick-sign with a clock that can be set.
+func signProgram() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	env := signtool.OSEnv()
+	shift, _ := time.ParseDuration(os.Getenv(clockVariable))
+	env.Now = func() time.Time { return time.Now().Add(shift) }
+	return signtool.Main(ctx, os.Args[1:], env)
 }
 
 // TestScripts tells the stories of testdata/script: what a person types and sees.
