@@ -197,7 +197,14 @@ func (o *offline) entries() []RecordEntry {
 		return nil
 	}
 	var out []RecordEntry
+	before := make(map[pypi.Project]tuf.Authority, len(o.edges))
+	for _, e := range o.edges {
+		before[e.project] = e.before
+	}
 	for _, c := range o.verdict.Changes {
+		if !c.Project.IsZero() && c.Old.Threshold() == 0 {
+			c.Old = before[c.Project] // the request does not know the unclaimed tree
+		}
 		e := RecordEntry{Role: c.Role, Old: record.KeysOf(c.Old), New: record.KeysOf(c.New), Text: clipLine(c.Text)}
 		if !c.Project.IsZero() {
 			e.Role = policy.ProjectRole(c.Project)

@@ -402,7 +402,8 @@ func (b *batch) recover(_ context.Context, o *offline) error {
 	return nil
 }
 
-// sameFiles refuses project roles that list other files than before: operators change who signs, never what.
+// sameFiles refuses project roles that list files which were not listed before: operators change who signs, and
+// a change of keys may take files off the list, but what is added comes by a release.
 func (b *batch) sameFiles(_ context.Context, o *offline) error {
 	for _, r := range o.verdict.Roles {
 		p, ok := policy.ProjectOf(r.Role)
@@ -413,19 +414,17 @@ func (b *batch) sameFiles(_ context.Context, o *offline) error {
 		if err != nil {
 			return fmt.Errorf("reading who signs %s: %w", p, err)
 		}
-		if standing.Base == nil || !sameList(standing.Base, r.Targets) {
-			return fmt.Errorf("the new version of %s lists other files than the published one: %w", r.Role, ErrInvalid)
+		if standing.Base == nil || !listsOnly(r.Targets, standing.Base) {
+			return fmt.Errorf("the new version of %s lists files that the published one does not: %w", r.Role, ErrInvalid)
 		}
 	}
 	return nil
 }
 
-func sameList(a, b *tuf.Targets) bool {
-	if a.Len() != b.Len() {
-		return false
-	}
-	for t := range a.All() {
-		if other, ok := b.Lookup(t.Path); !ok || !sameTarget(t, other) {
+// listsOnly reports whether a role lists nothing but what another one lists.
+func listsOnly(t, base *tuf.Targets) bool {
+	for target := range t.All() {
+		if other, ok := base.Lookup(target.Path); !ok || !sameTarget(target, other) {
 			return false
 		}
 	}

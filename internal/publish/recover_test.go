@@ -42,7 +42,7 @@ func (f *follower) look(t testing.TB, p *publish.Publisher) {
 
 // TestFaults breaks each step of a publication in each way, and recovers in each way.
 func TestFaults(t *testing.T) {
-	for _, method := range []string{"Head", "Roles", "Metadata", "File", "Commit", "Prune"} {
+	for _, method := range []string{"Head", "Roles", "Metadata", "File", "Commit", "Prune", "Recoveries"} {
 		for _, o := range []outcome{nothingDone, doneButFailed} {
 			for _, reopen := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%d/reopen=%v", method, o, reopen), func(t *testing.T) {
