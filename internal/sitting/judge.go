@@ -3,9 +3,11 @@ package sitting
 import (
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"time"
 
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
 	"example.com/bailiwick/tuf/trust"
@@ -31,6 +33,7 @@ type judge struct {
 	bins            map[tuf.RoleName]*binChange // those among the payloads
 	chainBin        *tuf.Targets                // the one that the chain brings, nil if it does not
 	own             map[[32]byte]string         // what the keys of the repository itself are for
+	listings        map[pypi.Project]listing
 }
 
 // level is a role of the chain before the request and after it.
@@ -73,7 +76,7 @@ type need struct {
 func Judge(r *Request, now time.Time) (*Verdict, error) {
 	j := &judge{
 		r: r, now: now, drafts: make([]*tuf.Targets, len(r.Payloads)), findings: make([]finding, len(r.Payloads)),
-		bins: make(map[tuf.RoleName]*binChange), own: make(map[[32]byte]string),
+		bins: make(map[tuf.RoleName]*binChange), own: make(map[[32]byte]string), listings: make(map[pypi.Project]listing),
 	}
 	steps := []func() error{
 		r.check, j.dates, j.roots, j.read, j.judgeRoots, j.judgeTargets, j.judgeClaimed, j.judgeBins, j.judgeUnclaimed,
@@ -262,7 +265,7 @@ func (j *judge) notOurs(role tuf.RoleName, keys []*key.Public) error {
 
 // verdict counts the signatures of offline keys and puts everything together.
 func (j *judge) verdict() (*Verdict, error) {
-	v := &Verdict{request: j.r, now: j.now, root: j.root, Roles: make([]Result, len(j.r.Payloads))}
+	v := &Verdict{request: j.r, now: j.now, listings: j.listings, names: j.names(), Roles: make([]Result, len(j.r.Payloads))}
 	j.rootLife()
 	errs := make([]error, len(j.r.Payloads))
 	inParallel(len(j.r.Payloads), func(i int) {
@@ -302,4 +305,18 @@ func (j *judge) result(i int) Result {
 		r.Bytes = tuf.AppendEnvelope(nil, p.Message, f.ballot.good)
 	}
 	return r
+}
+
+// names returns who holds the keys of the repository, as it says itself.
+func (j *judge) names() map[key.ID]string {
+	if j.r.IsFirst() {
+		held, _, err := j.r.firstHolders()
+		if err != nil {
+			return nil // it was judged before
+		}
+		return held.Names
+	}
+	all := HoldersOf(j.root, j.targets.base, nil, j.unclaimed.base).Names
+	maps.Copy(all, HoldersOf(j.rootAfter, j.targets.after(), nil, j.unclaimed.after()).Names)
+	return all
 }

@@ -41,6 +41,7 @@ func (j *judge) judgeProjects() error {
 		expires := h.bin.next.Expires()
 		if h.next != nil {
 			expires = h.next.Expires()
+			j.listings[h.project] = listing{h.base, h.next}
 		}
 		c := Change{Kind: h.kind, Role: h.role, Project: h.project, Old: h.had, New: h.signs, Since: h.since, Expires: expires, Text: h.text}
 		f := h.bin.finding

@@ -6,6 +6,7 @@ import (
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
 )
 
 // ChangeKind says what a change does. The set is closed: a request that does anything else is refused.
@@ -47,10 +48,11 @@ type Verdict struct {
 	// Roles are the new versions, in the order of the payloads.
 	Roles []Result
 
-	request *Request
-	now     time.Time
-	root    *tuf.Root // in force before the request; nil for a first root
-	unusual []Exception
+	request  *Request
+	now      time.Time
+	unusual  []Exception
+	names    map[key.ID]string        // of who holds keys of the repository
+	listings map[pypi.Project]listing // of projects that have a payload
 }
 
 // Complete reports whether the request may be published.
