@@ -9,13 +9,24 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/publish/publishtest"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/sitting"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
 )
 
 // filled returns a running publisher whose repository has so many projects of one file each.
 func filled(b *testing.B, l publish.Ledger, projects int) *publish.Publisher {
+	b.Helper()
+	p, _ := filledBy(b, l, projects)
+	return p
+}
+
+// filledBy is filled, with the keys of the repository.
+func filledBy(b *testing.B, l publish.Ledger, projects int) (*publish.Publisher, publishtest.Keys) {
 	b.Helper()
 	keys := publishtest.Create(b, l, publishtest.Options{Bins: 256, Now: time.Now()})
 	p := publishtest.Run(b, publish.Config{Ledger: l, Signers: keys.Online(), Now: time.Now, Queue: projects + 1})
@@ -32,7 +43,7 @@ func filled(b *testing.B, l publish.Ledger, projects int) *publish.Publisher {
 			b.Fatal(err)
 		}
 	}
-	return p
+	return p, keys
 }
 
 func release(b *testing.B, project int, version int64) publish.File {
@@ -107,4 +118,84 @@ func BenchmarkMany(b *testing.B) {
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
 		b.ReportMetric(float64(b.N)/float64(p.Current().Number()-before), "files/publication")
 	})
+}
+
+// BenchmarkSitting is the import of a sitting that promotes 5,000 projects over 4,096 bins, from the signed request to its
+// publication, while somebody uploads: how long that one waits at most is reported beside.
+func BenchmarkSitting(b *testing.B) {
+	const projects = 5_000
+	maintainer := people(b, 1)[0]
+	recent := make(map[string]key.Signer, projects)
+	for i := range projects {
+		recent[fmt.Sprintf("project%d", i)] = maintainer
+	}
+	for b.Loop() {
+		b.StopTimer()
+		l := inSQLite(b)
+		keys := publishtest.Create(b, l, publishtest.Options{Bins: 4096, RecentKeys: recent})
+		p := publishtest.Run(b, publish.Config{Ledger: l, Signers: keys.Online(), Now: publishtest.Start})
+		state := p.Current().Sitting(b.Context(), publishtest.Start(), policy.DefaultLifetimes())
+		r, err := sitting.Plan(b.Context(), state, sitting.Wishes{All: true, Promote: func(pypi.Project, time.Time, tuf.Authority) bool { return true }})
+		if err == nil {
+			err = publishtest.SignOffline(r, publishtest.Start(), keys.Offline()...)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		stop, done := make(chan struct{}), make(chan time.Duration)
+		go func() {
+			var longest time.Duration
+			for n := int64(0); ; n++ {
+				select {
+				case <-stop:
+					done <- longest
+					return
+				default:
+				}
+				from := time.Now()
+				if _, err := p.Publish(b.Context(), publish.AddFile{File: release(b, projects, n)}); err != nil {
+					b.Error(err)
+				}
+				longest = max(longest, time.Since(from))
+			}
+		}()
+		b.StartTimer()
+		if _, err := p.Publish(b.Context(), publish.Offline{Request: r}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		close(stop)
+		b.ReportMetric(float64((<-done).Milliseconds()), "ms-longest-upload")
+		if length, _ := p.Current().Record(); length != projects {
+			b.Errorf("%d entries in the record, want %d", length, projects)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkRegistryRotation is the publication in which a new registry key signs every bin and every project anew.
+func BenchmarkRegistryRotation(b *testing.B) {
+	for _, projects := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprintf("projects=%d", projects), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				l := inSQLite(b)
+				p, keys := filledBy(b, l, projects)
+				next := people(b, 1)[0]
+				p.AddSigner(next)
+				state := p.Current().Sitting(b.Context(), time.Now(), policy.DefaultLifetimes())
+				r, err := sitting.Rotate(state, sitting.Wishes{}, sitting.Rotation{Role: policy.KeyRegistry, Keys: []*key.Public{next.Public()}, Threshold: 1})
+				if err == nil {
+					err = publishtest.SignOffline(r, time.Now(), keys.Offline()...)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if _, err := p.Publish(b.Context(), publish.Offline{Request: r}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
