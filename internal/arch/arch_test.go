@@ -42,6 +42,7 @@ var storeys = map[string]int{
 	"internal/record": 2,
 
 	"tuf/client":       3,
+	"internal/custody": 3,
 	"internal/publish": 3,
 	"internal/index":   3,
 	"internal/verify":  3,
@@ -75,6 +76,7 @@ var sideways = map[string][]string{
 	"internal/ceremony":      {"internal/policy", "tuf/trust"},
 	"internal/sitting":       {"internal/ceremony", "internal/policy", "tuf/repo", "tuf/trust"},
 	"internal/audit":         {"internal/ceremony", "internal/policy", "internal/record", "tuf/trust"},
+	"internal/publish":       {"internal/custody"}, // what it proposes to the isolated signer
 	"internal/index":         {"internal/publish"},
 	"internal/verify":        {"tuf/client"},
 	"internal/ledger":        {"internal/durable"},

@@ -70,6 +70,7 @@ type Records interface {
 	StagedFiles
 	Requests
 	OperatorRequests
+	Waiting
 	Events
 }
 

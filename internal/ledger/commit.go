@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/bailiwick/internal/publish"
@@ -22,6 +23,7 @@ type writeStatements struct {
 	due, dropMetadata, dropSuperseded, putTok *sql.Stmt
 	records                                   recordStatements
 	operators                                 operatorStatements
+	custody                                   custodyStatements
 }
 
 type prepared struct {
@@ -30,7 +32,7 @@ type prepared struct {
 }
 
 func (w *writeStatements) all() []prepared {
-	return append(append(w.records.all(), w.operators.all()...), []prepared{
+	return append(slices.Concat(w.records.all(), w.operators.all(), w.custody.all()), []prepared{
 		{&w.begin, `BEGIN IMMEDIATE`},
 		{&w.commit, `COMMIT`},
 		{&w.rollback, `ROLLBACK`},
@@ -140,7 +142,10 @@ func (s *SQLite) Commit(ctx context.Context, p *publish.Publication) error {
 		if err := s.commitRecords(ctx, p); err != nil {
 			return err
 		}
-		return s.commitOperators(ctx, p)
+		if err := s.commitOperators(ctx, p); err != nil {
+			return err
+		}
+		return s.commitProposal(ctx, p)
 	})
 }
 

@@ -49,12 +49,14 @@ var (
 
 // Both ledgers are what the engines ask for.
 var (
-	_ publish.Ledger = (*SQLite)(nil)
-	_ index.Tokens   = (*SQLite)(nil)
-	_ index.Records  = (*SQLite)(nil)
-	_ publish.Ledger = (*Memory)(nil)
-	_ index.Tokens   = (*Memory)(nil)
-	_ index.Records  = (*Memory)(nil)
+	_ publish.Ledger    = (*SQLite)(nil)
+	_ publish.Proposals = (*SQLite)(nil)
+	_ index.Tokens      = (*SQLite)(nil)
+	_ index.Records     = (*SQLite)(nil)
+	_ publish.Ledger    = (*Memory)(nil)
+	_ publish.Proposals = (*Memory)(nil)
+	_ index.Tokens      = (*Memory)(nil)
+	_ index.Records     = (*Memory)(nil)
 )
 
 // A role whose versions are many and large, or of no use once they are old, because it pins the

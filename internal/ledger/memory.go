@@ -25,6 +25,7 @@ type Memory struct {
 	tokenOrder [][32]byte
 	records    memoryRecords
 	operators  memoryOperators
+	custody    memoryCustody
 }
 
 // versions are what is kept of one role, oldest first; the last is the newest.
@@ -142,6 +143,7 @@ func (m *Memory) Commit(ctx context.Context, p *publish.Publication) error {
 	}
 	m.records.commit(p)
 	m.operators.commit(p)
+	m.custody.commit(p)
 	m.head.Number, m.head.Time, m.head.Record = p.Number, unstamp(stamp(p.Time)), head
 	return nil
 }

@@ -196,4 +196,23 @@ CREATE TABLE recoveries (
     closed     INTEGER NOT NULL       -- publication that ended it; 0: none
 ) STRICT;
 CREATE UNIQUE INDEX recoveries_waiting ON recoveries (project) WHERE outcome = '';
+
+-- Strict custody: the publication that the isolated signer is asked to sign, in pieces. One at most.
+CREATE TABLE proposals (
+    number INTEGER NOT NULL,          -- version of the snapshot that it makes
+    kind   INTEGER NOT NULL,          -- 0: what is sent; 1: what is committed with the answer
+    part   INTEGER NOT NULL,          -- 0, 1, 2 ...
+    bytes  BLOB    NOT NULL,
+    UNIQUE (number, kind, part)
+) STRICT;
+
+-- Strict custody: accepted changes that wait for the signer to be there.
+CREATE TABLE waiting (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    name     TEXT    NOT NULL UNIQUE,            -- one change of each name waits
+    project  TEXT    NOT NULL,
+    body     BLOB    NOT NULL,
+    token    TEXT    NOT NULL,
+    received INTEGER NOT NULL
+) STRICT;
 `

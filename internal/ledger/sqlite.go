@@ -39,6 +39,7 @@ type readStatements struct {
 	staged, request, requests, openRequests, signatures, events *sql.Stmt
 	operatorRequest, operatorRequests, operatorBody             *sql.Stmt
 	operatorSignatures, record, recoveries                      *sql.Stmt
+	proposal, waiting, waitingCount                             *sql.Stmt
 }
 
 // prepare takes the writer connection and prepares every statement. After an error the caller
@@ -90,6 +91,9 @@ func (s *SQLite) prepare(ctx context.Context) error {
 		{&s.r.record, `SELECT body FROM record WHERE number >= ? ORDER BY number LIMIT ?`},
 		{&s.r.recoveries, `SELECT entry, project, announced, not_before, keys, threshold, text, token
 			FROM recoveries WHERE outcome = '' ORDER BY entry`},
+		{&s.r.proposal, `SELECT number, kind, bytes FROM proposals ORDER BY number DESC, kind, part`},
+		{&s.r.waiting, `SELECT id, name, project, body, token, received FROM waiting WHERE id > ? ORDER BY id LIMIT ?`},
+		{&s.r.waitingCount, `SELECT count(*) FROM waiting`},
 	} {
 		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // readerDB.Close does
 			return err

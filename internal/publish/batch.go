@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
@@ -44,6 +45,13 @@ type batch struct {
 	offline *offline // what operators signed: then nothing else is in the batch
 
 	lost []error // what went wrong with renewals, which nobody waits for
+
+	// countersign has signed what no key at hand may sign; nil: there is nobody who could.
+	countersign func(context.Context, *batch) error
+	line        Countersigner          // whom countersign asks
+	drafting    sync.Mutex             // guards drafts
+	drafts      map[tuf.RoleName]draft // what online keys sign, if countersign is set
+	resumed     *resumed               // the batch is one that was proposed before; nil: it is not
 
 	// What build makes.
 	staged   map[tuf.RoleName]Metadata
@@ -165,7 +173,7 @@ func (b *batch) open(p pypi.Project) (*fileList, error) {
 	if l.authority, err = d.Authority(); err != nil {
 		return nil, fmt.Errorf("reading the keys of project %s: %w", p, err)
 	}
-	if !b.registryMaySign(l.authority) {
+	if !b.registryMaySign(binName, l.authority) {
 		return nil, fmt.Errorf("project %s: %w", p, ErrNotRegistry)
 	}
 	if l.base, err = b.role(append(layout.UnclaimedChain(p), role)...); err != nil {
@@ -221,9 +229,14 @@ func delegation(delegator *tuf.Targets, role tuf.RoleName) (tuf.Delegation, bool
 	return ds.Find(role)
 }
 
-// registryMaySign reports whether the registry key alone satisfies an authority.
-func (b *batch) registryMaySign(a tuf.Authority) bool {
-	return b.keys.holds(a)
+// registryMaySign reports whether the registry key alone satisfies an authority. Where the isolated signer holds
+// that key, it is the one that the bin names.
+func (b *batch) registryMaySign(bin tuf.RoleName, a tuf.Authority) bool {
+	if b.keys.holds(a) || b.countersign == nil {
+		return b.keys.holds(a)
+	}
+	registry, err := b.binAuthorityBefore(bin)
+	return err == nil && a.Equal(registry)
 }
 
 // renew gives a registry-signed role a new version because it will expire.
@@ -413,10 +426,18 @@ func (b *batch) pin(ctx context.Context) error {
 		}
 		b.snapshot = snapshot
 		b.stage(m)
-		pinned = repo.MetaOf(m.Version, m.Bytes)
+		if err := b.complete(ctx); err != nil {
+			return err
+		}
+		pinned = repo.MetaOf(m.Version, b.staged[tuf.RoleSnapshot].Bytes)
 	}
+	return b.stamp(ctx, root, pinned)
+}
+
+// stamp signs the timestamp, whose key is always at hand.
+func (b *batch) stamp(ctx context.Context, root *tuf.Root, pinned tuf.Meta) error {
 	authority, _ := root.Authority(tuf.RoleTimestamp)
-	draft, err := repo.EditTimestamp(set.Timestamp(), pinned, b.issue(tuf.RoleTimestamp, authority))
+	draft, err := repo.EditTimestamp(b.state.view.set.Timestamp(), pinned, b.issue(tuf.RoleTimestamp, authority))
 	if err != nil {
 		return fmt.Errorf("rendering the timestamp: %w", err)
 	}
@@ -440,12 +461,19 @@ func (b *batch) issue(role tuf.RoleName, a tuf.Authority) repo.Issue {
 // anything is committed, verify checks every file of the batch as clients do.
 func (b *batch) signDraft(ctx context.Context, d *repo.Draft) (Metadata, error) {
 	by, err := b.keys.signer(d.Role(), d.Authority())
+	if err != nil && b.countersign != nil && d.Role() != tuf.RoleTimestamp {
+		b.note(d) // the isolated signer signs it
+		return Metadata{Role: d.Role(), Version: d.Version(), Expires: d.Expires()}, nil
+	}
 	if err != nil {
 		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
 	}
 	signature, err := d.Sign(ctx, by)
 	if err != nil {
 		return Metadata{}, fmt.Errorf("signing version %d of %s: %w", d.Version(), d.Role(), err)
+	}
+	if b.countersign != nil {
+		b.note(d, signature)
 	}
 	return Metadata{
 		Role: d.Role(), Version: d.Version(), Expires: d.Expires(),
@@ -457,7 +485,10 @@ func (b *batch) stage(m Metadata) { b.staged[m.Role] = m }
 
 // publication returns what the ledger is to commit.
 func (b *batch) publication() *Publication {
-	p := &Publication{Number: b.staged[tuf.RoleTimestamp].Version, Time: b.at}
+	if b.resumed != nil {
+		return b.resumed.as(b)
+	}
+	p := &Publication{Number: b.number(), Time: b.at}
 	for _, role := range slices.Sorted(maps.Keys(b.staged)) {
 		p.Metadata = append(p.Metadata, b.staged[role])
 	}

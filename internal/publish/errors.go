@@ -44,6 +44,13 @@ var (
 	ErrDamaged = errors.New("the stored repository does not verify")
 	// ErrWrongKey: a key at hand is not one that the repository names for its role.
 	ErrWrongKey = errors.New("wrong signing key")
+	// ErrNoSigner: the keys that the change needs are with the isolated signer of the index, and it is not
+	// there. Nothing was published; the same change may be handed over again when it comes. What was proposed to the
+	// signer before it went is published with the next change, or by itself.
+	ErrNoSigner = errors.New("the index's signer is not connected")
+	// ErrNotSigned: the isolated signer of the index refuses to sign. Nothing was published. It wraps a
+	// *custody.Refused with the reason.
+	ErrNotSigned = errors.New("the index's signer does not sign this")
 	// ErrVerification: the staged publication did not pass the client's own checks. Nothing was
 	// committed. This is a defect, or an offline role that has expired, and it is logged as
 	// an alarm.

@@ -56,7 +56,7 @@ func (b *batch) rotateRegistry(_ context.Context, o *offline) error {
 		if before.Equal(after) {
 			continue
 		}
-		if _, err := b.keys.signer(name, after); err != nil {
+		if err := b.canSign(name, after); err != nil {
 			return err
 		}
 		b.binJob(name).failed = func(err error) { o.err = err }
@@ -180,7 +180,7 @@ func (b *batch) fromTheFirstRoot(next *trust.Set) error {
 		}
 		return b.state.view.shelf.read(context.Background(), role, version)
 	}
-	set, err := replay(read, next.Root().Version(), next.Timestamp().Version(), b.at, nil)
+	set, err := replay(read, next.Root().Version(), next.Timestamp().Version(), b.asOf(), nil)
 	if err != nil {
 		return fmt.Errorf("a client that knows the first root: %w", err)
 	}

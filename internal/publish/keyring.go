@@ -21,8 +21,9 @@ type Signers struct {
 }
 
 // check refuses what can never sign a publication.
-func (s Signers) check() error {
-	if s.Registry == nil || s.Snapshot == nil || s.Timestamp == nil || slices.Contains(s.Others, nil) {
+func (s Signers) check(countersigned bool) error {
+	missing := s.Timestamp == nil || slices.Contains(s.Others, nil)
+	if missing || !countersigned && (s.Registry == nil || s.Snapshot == nil) {
 		return errors.New("a publisher needs the registry, snapshot and timestamp keys")
 	}
 	return nil
@@ -35,7 +36,8 @@ type keyring struct {
 }
 
 func newKeyring(s Signers) *keyring {
-	return &keyring{keys: append([]key.Signer{s.Registry, s.Snapshot, s.Timestamp}, s.Others...)}
+	all := append([]key.Signer{s.Registry, s.Snapshot, s.Timestamp}, s.Others...)
+	return &keyring{keys: slices.DeleteFunc(all, func(s key.Signer) bool { return s == nil })}
 }
 
 func (k *keyring) add(s key.Signer) {

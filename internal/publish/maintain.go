@@ -73,6 +73,9 @@ func (p *Publisher) backOff() time.Duration {
 
 // renewAll publishes a renewal if anything is due. It reports whether more is due than it did.
 func (p *Publisher) renewAll(ctx context.Context) (bool, error) {
+	if err := p.resume(ctx); err != nil && !errors.Is(err, ErrNoSigner) {
+		return false, err
+	}
 	b, err := p.begin(ctx)
 	if err != nil {
 		return false, err
@@ -82,8 +85,11 @@ func (p *Publisher) renewAll(ctx context.Context) (bool, error) {
 		return policy.Due(role, expires, p.c.Lifetimes.Of(role), b.at)
 	}
 	timestamp := due(tuf.RoleTimestamp, set.Timestamp().Expires())
-	b.repin = due(tuf.RoleSnapshot, set.Snapshot().Expires())
-	renewed := p.renewDue(ctx, b, renewIdle)
+	renewed := 0
+	if !p.cannotAsk() {
+		b.repin = due(tuf.RoleSnapshot, set.Snapshot().Expires())
+		renewed = p.renewDue(ctx, b, renewIdle)
+	}
 	if !timestamp && !b.repin && renewed == 0 {
 		return false, nil
 	}

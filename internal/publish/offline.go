@@ -239,7 +239,7 @@ func (b *batch) nextRoot(_ context.Context, o *offline) error {
 	o.root = stage.Root()
 	for _, role := range []tuf.RoleName{tuf.RoleTimestamp, tuf.RoleSnapshot} {
 		a, _ := o.root.Authority(role)
-		if _, err := b.keys.signer(role, a); err != nil {
+		if err := b.canSign(role, a); err != nil {
 			return err
 		}
 	}

@@ -29,13 +29,17 @@ const (
 // Config is what a [Publisher] is made of.
 type Config struct {
 	Ledger    Ledger           // required
-	Signers   Signers          // one for each role required
+	Signers   Signers          // one for each role required, unless Countersign is set
 	Lifetimes policy.Lifetimes // zero: policy.DefaultLifetimes
 	Retention Retention        // zero fields: defaults
 	Batch     int              // most changes in one publication; zero: DefaultBatch
 	Queue     int              // most changes that wait; zero: DefaultQueue
 	Now       func() time.Time // required
 	Log       *slog.Logger     // nil: nothing is logged
+	// Countersign is the way to the isolated signer (custody strict): it signs what none of the Signers may. Registry
+	// and Snapshot of Signers are nil then as far as it holds those keys. Nil: there is none.
+	Countersign Countersigner
+	Proposals   Proposals // required with Countersign; the ledger, usually
 	// RecoveryDelay is how long an announced recovery waits before it may take effect; zero:
 	// DefaultRecoveryDelay.
 	RecoveryDelay time.Duration
@@ -51,7 +55,10 @@ func (c Config) orDefault() (Config, error) {
 	if c.Ledger == nil || c.Now == nil {
 		errs = append(errs, errors.New("a publisher needs a ledger and a clock"))
 	}
-	errs = append(errs, c.Signers.check())
+	errs = append(errs, c.Signers.check(c.Countersign != nil))
+	if c.Countersign != nil && c.Proposals == nil {
+		errs = append(errs, errors.New("a publisher with an isolated signer needs to keep what it proposes"))
+	}
 	if c.Lifetimes == (policy.Lifetimes{}) {
 		c.Lifetimes = policy.DefaultLifetimes()
 	}
@@ -90,10 +97,11 @@ type Publisher struct {
 	beside  sync.WaitGroup // what Run has begun and waits for
 
 	// Owned by Run's goroutine.
-	state  *state        // nil: what the ledger holds is not known, read it again
-	warned time.Time     // when offline roles near expiry were last logged
-	retry  time.Duration // how long maintenance waited after its last failure; 0: it did not fail
-	recent ring          // when the last publications were made
+	state  *state          // nil: what the ledger holds is not known, read it again
+	warned time.Time       // when offline roles near expiry were last logged
+	retry  time.Duration   // how long maintenance waited after its last failure; 0: it did not fail
+	open   *StoredProposal // that the signer may have signed, and that is not committed; nil: none
+	recent ring            // when the last publications were made
 
 	mu     sync.Mutex // guards what follows
 	status Status
@@ -135,7 +143,10 @@ func Open(ctx context.Context, c Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the repository: %w", err)
 	}
-	if err := s.checkSigners(ctx, p.keys); err != nil {
+	if err := s.checkSigners(ctx, p.keys, &c); err != nil {
+		return nil, fmt.Errorf("opening the repository: %w", err)
+	}
+	if err := p.readProposal(ctx); err != nil {
 		return nil, fmt.Errorf("opening the repository: %w", err)
 	}
 	p.adopt(s)
@@ -236,17 +247,17 @@ func (p *Publisher) gather(first *request) []*request {
 // share a publication with another change of their project follow in the next.
 func (p *Publisher) serve(ctx context.Context, requests []*request) {
 	number, err := p.publish(ctx, requests)
-	if errors.Is(err, ErrVerification) && len(requests) > 1 {
+	if (errors.Is(err, ErrVerification) || errors.Is(err, ErrNotSigned)) && len(requests) > 1 {
 		// What maintainers signed is checked before it gets here. Should a check be missing, the
 		// others in the batch must not pay for it.
-		p.c.Log.ErrorContext(ctx, "a publication does not verify; publishing its changes one by one", slog.Any("error", err))
+		p.c.Log.ErrorContext(ctx, "a publication is refused; publishing its changes one by one", slog.Any("error", err))
 		for _, r := range requests {
 			r.edit, r.err = nil, nil
 			p.serve(ctx, []*request{r})
 		}
 		return
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoSigner) {
 		p.failed(ctx, err)
 	}
 	var later []*request
@@ -280,6 +291,9 @@ func (r *request) outcome(number int64, err error) answer {
 // that concern one are in the request or its list. It returns the number of the publication that
 // shows the result.
 func (p *Publisher) publish(ctx context.Context, requests []*request) (int64, error) {
+	if err := p.resume(ctx); err != nil && !errors.Is(err, ErrNoSigner) {
+		return 0, err
+	}
 	b, err := p.begin(ctx)
 	if err != nil {
 		return 0, err
@@ -297,6 +311,9 @@ func (p *Publisher) publish(ctx context.Context, requests []*request) (int64, er
 	}
 	if !wanted {
 		return p.state.head.Number, nil
+	}
+	if p.away(b) {
+		return 0, ErrNoSigner
 	}
 	if b.offline == nil {
 		p.renewDue(ctx, b, renewBeside)
@@ -319,7 +336,11 @@ func (p *Publisher) begin(ctx context.Context) (*batch, error) {
 		}
 		at = last
 	}
-	return newBatch(&p.c, p.keys, p.state, at, p.state.view.loader(context.WithoutCancel(ctx))), nil
+	b := newBatch(&p.c, p.keys, p.state, at, p.state.view.loader(context.WithoutCancel(ctx)))
+	if p.c.Countersign != nil {
+		b.countersign, b.line = p.propose, p.c.Countersign
+	}
+	return b, nil
 }
 
 // finish signs, verifies and commits a batch.
@@ -336,6 +357,11 @@ func (p *Publisher) finish(ctx context.Context, b *batch, refreshTimestamp bool)
 	if !something {
 		return p.state.head.Number, nil
 	}
+	return p.commit(ctx, b)
+}
+
+// commit verifies and commits a batch that is signed.
+func (p *Publisher) commit(ctx context.Context, b *batch) (int64, error) {
 	if err := b.verify(); err != nil {
 		p.giveUp(ctx)
 		return 0, err
@@ -346,6 +372,9 @@ func (p *Publisher) finish(ctx context.Context, b *batch, refreshTimestamp bool)
 		return 0, fmt.Errorf("committing publication %d: %w", publication.Number, err)
 	}
 	p.adopt(p.state.after(b))
+	if b.snapshot != nil {
+		p.open = nil // committed with it, or overtaken
+	}
 	p.published(b)
 	return p.state.head.Number, nil
 }

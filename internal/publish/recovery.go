@@ -221,7 +221,7 @@ func (b *batch) recoveries() []Recovery {
 
 // publishCalls adds to a publication what becomes of recoveries.
 func (b *batch) publishCalls(p *Publication) {
-	p.Recoveries = b.recoveries()
+	p.Recoveries = b.recoveriesNow()
 	for _, c := range sortedByProject(b.calls) {
 		e := c.event
 		e.Publication = p.Number

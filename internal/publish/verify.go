@@ -40,7 +40,7 @@ func (b *batch) verify() error {
 
 // advance takes the client's steps from the previous publication to the staged one.
 func (b *batch) advance() (*trust.Set, error) {
-	roots := b.state.view.set.Next(b.at)
+	roots := b.state.view.set.Next(b.asOf())
 	if m, changed := b.staged[tuf.RoleRoot]; changed {
 		if _, err := roots.Accept(m.Bytes); err != nil {
 			return nil, err
@@ -92,6 +92,9 @@ func (b *batch) recorded(next *trust.Set) error {
 // checks returns what has to hold in the staged publication, one function per role.
 func (b *batch) checks(next *trust.Set, load trust.Loader) []func() error {
 	checks := []func() error{func() error { return b.recorded(next) }}
+	if b.resumed != nil {
+		return append(checks, b.resumed.verify(b, next, load)...)
+	}
 	if b.offline != nil {
 		checks = append(checks, func() error { return b.nothingVanished(next) })
 		checks = append(checks, b.offline.verify(b, next, load)...)

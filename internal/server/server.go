@@ -33,6 +33,7 @@ import (
 type Config struct {
 	Index     *index.Index
 	Publisher *publish.Publisher // the one of Index; it has to run for uploads to be answered
+	Signer    *Line              // the Publisher's countersigner; nil: the index signs everything itself
 	Limits    Limits             // zero fields: DefaultLimits
 	Now       func() time.Time   // the clock by which metadata expires
 	Log       *slog.Logger       // nil: discard. Debug: every request; Info: uploads; Warn: refusals; Error: our failures
@@ -42,6 +43,7 @@ type Config struct {
 type Server struct {
 	index     *index.Index
 	publisher *publish.Publisher
+	signer    *Line // nil: none
 	layout    policy.Layout
 	limits    Limits
 	now       func() time.Time
@@ -73,7 +75,7 @@ func New(c Config) (*Server, error) {
 	}
 	limits := c.Limits.withDefaults()
 	s := &Server{
-		index: c.Index, publisher: c.Publisher, layout: layout, limits: limits, now: c.Now, log: c.Log,
+		index: c.Index, publisher: c.Publisher, signer: c.Signer, layout: layout, limits: limits, now: c.Now, log: c.Log,
 		homePage: page,
 		cache:    newRenderCache(cacheBytes),
 		uploads:  make(chan struct{}, limits.Uploads),
@@ -111,6 +113,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /simple/", s.uploadElsewhere)
 
 	s.apiRoutes(mux)
+	mux.HandleFunc("POST "+SignerPath, s.signerTurn)
 
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -140,6 +143,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       s.limits.IdleTime,
 		MaxHeaderBytes:    s.limits.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what clients did to their connections
+	}
+	if s.signer != nil {
+		h.RegisterOnShutdown(s.signer.Close) // its open question is no request in progress
 	}
 	done := make(chan error, 1)
 	go func() { done <- h.Serve(limited) }()

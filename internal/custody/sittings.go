@@ -1,0 +1,169 @@
+package custody
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/sitting"
+	"example.com/bailiwick/tuf"
+)
+
+// sittings judges what operators have signed, each with the chain that it brings, and holds that chain
+// against what the signer has verified itself.
+func (j *judge) sittings() error {
+	for _, r := range j.p.Sittings {
+		if r.Repository != j.m.Repository {
+			return refuse(Foreign, "", "the operators' request %s is for another repository", r.ID())
+		}
+		v, err := sitting.Judge(r, j.p.Time)
+		if err != nil {
+			return fromSitting("", err)
+		}
+		if !v.Complete() {
+			return refuse(BadSignature, v.Missing[0].Role, "the operators' request %s is not signed by all who have a say: %s", r.ID(), v.Missing[0])
+		}
+		for i := range v.Roles {
+			if err := j.offlineRole(r, &v.Roles[i]); err != nil {
+				return err
+			}
+		}
+		for i := range v.Changes {
+			j.change(&v.Changes[i])
+		}
+	}
+	return nil
+}
+
+// offlineRole takes over one new version that operators have signed.
+func (j *judge) offlineRole(r *sitting.Request, result *sitting.Result) error {
+	role := result.Role
+	base, err := j.base(role)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(base, r.Payload(role).Base) {
+		return refuse(Stale, role, "the operators' request %s is based on another version of %s than the one that this signer has verified", r.ID(), role)
+	}
+	if role == tuf.RoleRoot {
+		return j.newRoot(result.Bytes)
+	}
+	if err := j.lists(role, result.Version); err != nil {
+		return err
+	}
+	j.offline[role] = result.Targets
+	switch policy.KindOf(role) { //nolint:exhaustive // nothing more follows from the others
+	case policy.KindProject:
+		p, _ := policy.ProjectOf(role)
+		if err := j.claim(p, role); err != nil {
+			return err
+		}
+		s, err := j.standing(p)
+		if err != nil {
+			return err
+		}
+		for path := range s.Files() {
+			// Files of sub-roles stay as long as any are delegated; what those list is not the operators' to say.
+			if _, still := result.Targets.Lookup(path); !still && result.Targets.Delegations() == nil {
+				j.out.Removed = append(j.out.Removed, path)
+			}
+		}
+	case policy.KindClaimedBin:
+		return j.promoted(role, result.Targets)
+	}
+	return nil
+}
+
+// base returns the published file of a role that operators sign; nil if there is none.
+func (j *judge) base(role tuf.RoleName) ([]byte, error) {
+	switch policy.KindOf(role) { //nolint:exhaustive // the others are reached below
+	case policy.KindRoot:
+		return j.m.Set.Root().Bytes(), nil
+	case policy.KindTargets:
+		return j.m.Set.Targets().Bytes(), nil
+	case policy.KindProject:
+		p, _ := policy.ProjectOf(role)
+		s, err := j.standing(p)
+		if err != nil || s.Base == nil {
+			return nil, err
+		}
+		return s.Base.Bytes(), nil
+	}
+	chain, err := j.chain(role)
+	if err != nil {
+		return nil, err
+	}
+	t, err := j.published(chain...)
+	if err != nil {
+		return nil, err
+	}
+	return t.Bytes(), nil
+}
+
+// chain returns the roles that lead to one of the two trees or one of their bins.
+func (j *judge) chain(role tuf.RoleName) ([]tuf.RoleName, error) {
+	for bin := range j.layout.BinNames() {
+		chain := j.layout.UnclaimedBinChain(bin)
+		if i := slices.Index(chain, role); i >= 0 {
+			return chain[:i+1], nil
+		}
+	}
+	return nil, refuse(Outside, role, "%.80q is none of the repository's roles", role)
+}
+
+// newRoot takes the client's step to the next root.
+func (j *judge) newRoot(file []byte) error {
+	stage := j.m.Set.Next(j.p.Time)
+	if _, err := stage.Accept(file); err != nil {
+		return refuse(BadSignature, tuf.RoleRoot, "clients would refuse the new root: %v", err)
+	}
+	j.root = stage.Root()
+	return nil
+}
+
+// promoted demands that the unclaimed bin lets go of the projects that a claimed bin delegates from now on.
+func (j *judge) promoted(role tuf.RoleName, next *tuf.Targets) error {
+	bin, _ := policy.BinOf(role)
+	if !policy.FallsThroughLast(next) {
+		return refuse(NotAllowed, role, "the last delegation of %s would no longer be the one to %s", role, policy.RoleUnclaimed)
+	}
+	before, err := j.published(j.layout.ClaimedBinChain(bin)...)
+	if err != nil {
+		return err
+	}
+	chain := j.layout.UnclaimedBinChain(bin)
+	unclaimed, err := j.published(chain...)
+	if err != nil {
+		return err
+	}
+	for _, d := range projectsOf(next) {
+		if _, there := find(before, d.Name()); there {
+			continue
+		}
+		if _, there := find(unclaimed, d.Name()); there {
+			j.editBin(chain[len(chain)-1]).drops[d.Name()] = true
+		}
+	}
+	return nil
+}
+
+// change notes what the record has to tell.
+func (j *judge) change(c *sitting.Change) {
+	switch c.Kind { //nolint:exhaustive // the others change nobody's keys
+	case sitting.Promoted, sitting.Rekeyed, sitting.Recovered, sitting.Parked:
+		if !c.Project.IsZero() && len(c.New.KeyIDs()) > 0 {
+			j.keys[policy.ProjectRole(c.Project)] = c.New
+		}
+	}
+}
+
+// resigned checks that everything was signed anew that a change of keys makes void.
+func (j *judge) resigned() error {
+	for _, name := range slices.Sorted(maps.Keys(j.rotated)) {
+		if _, ok := j.out.Roles[name]; !ok {
+			return refuse(Vanished, name, "the registry key changes, and the proposal has no version of %s that the new one signs: clients would find it no more", name)
+		}
+	}
+	return nil
+}
