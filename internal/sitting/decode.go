@@ -74,7 +74,13 @@ func (d *decoder) line(most int) ([]byte, error) {
 		switch {
 		case err == nil:
 			out = out[:len(out)-1]
-			return out, clean(out, d.number)
+			if err := clean(out, d.number); err != nil {
+				return nil, err
+			}
+			if len(out) > 0 && (strings.IndexByte(" \t\r", out[0]) >= 0 || out[len(out)-1] != '}') { // the reader skips blanks around a value
+				return nil, refuse(Malformed, "", "line %d of the request is not written as bailiwick writes it: it was edited or reformatted on the way, so ask for the file itself", d.number)
+			}
+			return out, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 		case errors.Is(err, io.EOF):
 			return nil, errCut
