@@ -52,7 +52,7 @@ type Replay struct {
 	head      record.Head
 	projects  map[tuf.RoleName]*holding
 	announced map[tuf.RoleName]record.Entry
-	own       map[tuf.RoleName]record.Keys // of roles of the index itself, as far as entries tell
+	own       []record.Entry // about keys of the index itself
 	last      time.Time
 	before    record.Head // that was seen last
 	findings  []Finding
@@ -60,13 +60,11 @@ type Replay struct {
 
 // New returns the replay of the empty record.
 func New() *Replay {
-	return &Replay{
-		projects: map[tuf.RoleName]*holding{}, announced: map[tuf.RoleName]record.Entry{}, own: map[tuf.RoleName]record.Keys{},
-	}
+	return &Replay{projects: map[tuf.RoleName]*holding{}, announced: map[tuf.RoleName]record.Entry{}}
 }
 
-// GoesOnFrom wants the record to be the one that had this head once, when somebody read it before. Call it in front of the
-// first Add. A record that was rewritten, or cut short, is a finding.
+// GoesOnFrom wants the record to be the one that had this head once, when somebody read it before. Call it in
+// front of the first Add. A record that was rewritten, or cut short, is a finding.
 func (r *Replay) GoesOnFrom(seen record.Head) { r.before = seen }
 
 // Head returns the head after the entries so far.
@@ -98,7 +96,7 @@ func (r *Replay) Add(e *record.Entry) error {
 	case record.RecoveryAnnounced, record.RecoveryCancelled, record.Recovered:
 		r.recovery(e)
 	case record.Root, record.KeysChanged:
-		r.ownKeys(e)
+		r.own = append(r.own, *e)
 	case record.Custody:
 	}
 	return nil
@@ -184,16 +182,6 @@ func (r *Replay) recovered(e *record.Entry, announced record.Entry, waited bool)
 		r.projects[e.Role] = h
 	}
 	h.keys, h.entry, h.promoted, h.parked = e.New, e.Number, true, false
-}
-
-// ownKeys takes what changes about the index's own keys.
-func (r *Replay) ownKeys(e *record.Entry) {
-	if before, known := r.own[e.Role]; known && e.Old.Threshold > 0 && !same(before, e.Old) {
-		r.find(e, "its keys were others before, according to the entry that changed them last")
-	}
-	if e.New.Threshold > 0 {
-		r.own[e.Role] = e.New
-	}
 }
 
 // same reports whether two lists of keys say the same: the order of keys does not matter.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"example.com/bailiwick/internal/publish"
 )
 
 const (
@@ -88,6 +90,18 @@ func (s *openedServer) serveControl(ctx context.Context) (wait func()) {
 func (s *openedServer) warn(ctx context.Context, err error) {
 	if s.log != nil {
 		s.log.WarnContext(ctx, "there is no control socket: operators can reach this server with --index and an operator token only", slog.Any("error", err))
+	}
+}
+
+// openDue opens the signing requests for what offline keys have to sign soon. The publisher calls it.
+func (s *openedServer) openDue(ctx context.Context, _ *publish.View, _ []publish.Role) {
+	n, err := s.index.OpenDue(ctx)
+	switch {
+	case s.log == nil:
+	case err != nil && ctx.Err() == nil:
+		s.log.ErrorContext(ctx, "signing requests for roles that expire soon could not be opened", slog.Any("error", err))
+	case n > 0:
+		s.log.WarnContext(ctx, "offline keys have to sign; bailiwick requests says what", slog.Int("requests", n))
 	}
 }
 

@@ -2,18 +2,23 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiwick/internal/durable"
-	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/policy"
-	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/server"
+	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/key"
 )
 
 // newRenew re-signs what only the offline keys can sign, before it expires.
@@ -21,16 +26,27 @@ func newRenew(env *Env) *cobra.Command {
 	var spec renewSpec
 	cmd := &cobra.Command{
 		Use:   "renew",
-		Short: "re-sign the roles of the offline keys before they expire",
+		Short: "re-sign the roles of the offline keys, on one machine and in one step",
 		Long: "Sign the offline roles anew, with the same content and a later expiry: targets, claimed, unclaimed and the\n" +
-			"claimed bins, and root if asked. Only what is within its renewal window (the last third of its life, at most\n" +
-			"30 days) is signed, unless --all is given. All of it becomes one publication. The server has to be stopped;\n" +
-			"the online roles are renewed by the server itself.",
+			"claimed bins, and root if asked. Only what expires within 30 days (or half of a shorter life) is signed, unless\n" +
+			"--all is given. All of it becomes one publication; the server may be running. The online roles are renewed by\n" +
+			"the server itself.\n\n" +
+			"This is the short way for an index whose offline keys one person has. It plans a signing request, signs it with\n" +
+			"the keys in a folder, and brings it back. Where the keys are on a machine without a network, or with several\n" +
+			"people, the same goes by bailiwick request export, bailiwick-sign, and bailiwick request import.",
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return renew(cmd.Context(), env, spec) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if spec.offline == "" {
+				if spec.flags.index != "" {
+					return usagef("--offline-keys is missing: name the folder of the offline keys")
+				}
+				spec.offline = defaultOffline(spec.flags.data)
+			}
+			return withOperator(cmd.Context(), env, &spec.flags, true, func(o *operator) error { return o.renew(cmd.Context(), &spec) })
+		},
 	}
+	spec.flags.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&spec.data, "data", defaultData, "data `folder` of the server")
 	flags.StringVar(&spec.offline, "offline-keys", "", "`folder` with the offline keys (default "+offlineName+" beside the data folder)")
 	flags.StringVar(&spec.passphraseFile, "passphrase-file", "", "`file` whose first line is the passphrase of the offline keys")
 	flags.BoolVar(&spec.all, "all", false, "sign everything but root, due or not")
@@ -39,217 +55,202 @@ func newRenew(env *Env) *cobra.Command {
 }
 
 type renewSpec struct {
-	data, offline, passphraseFile string
-	all, root                     bool
+	flags                   operatorFlags
+	offline, passphraseFile string
+	all, root               bool
 }
 
-// renew is the whole command.
-func renew(ctx context.Context, env *Env, spec renewSpec) (err error) {
-	if spec.offline == "" {
-		spec.offline = defaultOffline(spec.data)
-	}
-	if err := requireRepository(ctx, spec.data); err != nil {
-		return err
-	}
-	lock, err := durable.LockFolder(spec.data)
-	if errors.Is(err, durable.ErrInUse) {
-		return fmt.Errorf("the server is running on %s: stop it, renew, and start it again (%w)", spec.data, err)
-	}
-	if err != nil {
-		return err //nolint:wrapcheck // says which folder could not be locked
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	l, err := openLedger(ctx, spec.data)
+// renew plans a request for what is due, signs it and brings it back.
+func (o *operator) renew(ctx context.Context, spec *renewSpec) error {
+	status, err := o.status(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	config, err := readSettings(spec.data)
-	if err != nil {
-		return err
-	}
-	lifetimes, err := config.lifetimes()
-	if err != nil {
-		return err
-	}
-	r := &renewal{ledger: l, lifetimes: lifetimes, now: env.Now().UTC().Truncate(time.Second)}
-	if err := r.load(ctx); err != nil {
-		return err
-	}
-	r.choose(spec)
-	if len(r.chosen) == 0 && !r.newRoot {
-		r.nothingDue(env)
+	if !spec.all && !spec.root && !anyDue(status) {
+		o.nothingDue(status)
 		return nil
 	}
-	pass := oldPassphrase(env, spec.passphraseFile)
-	if err := r.sign(ctx, spec, pass); err != nil {
-		return err
-	}
-	if err := r.commit(ctx); err != nil {
-		return err
-	}
-	r.report(env)
-	return nil
-}
-
-// renewal is one publication of re-signed offline roles.
-type renewal struct {
-	ledger    *ledger.SQLite
-	lifetimes policy.Lifetimes
-	now       time.Time
-
-	head    publish.Head
-	root    *tuf.Root
-	roles   []offlineRole // targets, claimed, claimed bins, unclaimed
-	claimed bool          // some project is claimed
-
-	chosen  []offlineRole
-	newRoot bool
-	signed  []publish.Metadata
-}
-
-// offlineRole is a role of type targets that the offline keys sign.
-type offlineRole struct {
-	name      tuf.RoleName
-	newest    *tuf.Targets
-	authority tuf.Authority
-	paths     []string // what the delegator allows; nil for top-level targets
-}
-
-// load reads and verifies the newest version of every offline role, from the root down. Expiry does
-// not matter here: a repository that was forgotten for a year is exactly what renewing is for.
-func (r *renewal) load(ctx context.Context) (err error) {
-	if r.head, err = r.ledger.Head(ctx); err != nil {
-		return fmt.Errorf("reading the ledger: %w", err)
-	}
-	if r.now.Before(r.head.Time) {
-		return fmt.Errorf("the clock says %s, but the last publication is of %s: set the clock right first",
-			r.now.Format(time.RFC3339), r.head.Time.Format(time.RFC3339))
-	}
-	if r.root, err = r.loadRoot(ctx); err != nil {
-		return err
-	}
-	authority, ok := r.root.Authority(tuf.RoleTargets)
-	if !ok {
-		return errors.New("root names no keys for targets: the ledger is damaged")
-	}
-	if err := r.loadTargets(ctx, tuf.RoleTargets, authority, nil); err != nil {
-		return err
-	}
-	if err := r.loadDelegated(ctx, r.roles[0], policy.KindClaimed); err != nil {
-		return err
-	}
-	if len(r.roles) < 2 {
-		return errors.New("targets delegates to no claimed tree: this is no repository of bailiwick")
-	}
-	if err := r.loadDelegated(ctx, r.roles[1], policy.KindClaimedBin); err != nil {
-		return err
-	}
-	if len(r.roles) < 3 {
-		return errors.New("claimed delegates to no bins: this is no repository of bailiwick")
-	}
-	return r.loadDelegated(ctx, r.roles[2], policy.KindUnclaimed) // every bin leads to it
-}
-
-func (r *renewal) loadRoot(ctx context.Context) (*tuf.Root, error) {
-	m, err := r.ledger.Metadata(ctx, tuf.RoleRoot, 0)
+	planned, err := o.planSitting(ctx, &server.SittingBody{Renew: true, All: spec.all, Root: spec.root, By: "bailiwick renew"})
 	if err != nil {
-		return nil, fmt.Errorf("reading root: %w", err)
+		return err
 	}
-	u, err := tuf.ParseRoot(m.Bytes, nil)
+	published, err := o.signAndImport(ctx, planned.ID, spec)
 	if err != nil {
-		return nil, fmt.Errorf("reading root: %w", err)
+		// Nobody else is to sign what was only meant for this command. If that fails, too, the request expires.
+		_, _ = o.api.call(context.WithoutCancel(ctx), http.MethodDelete, operatorAPI+"/requests/"+url.PathEscape(planned.ID), nil, nil)
+		return err
 	}
-	root, err := u.Verify(tuf.SelfAuthority(u))
-	if err != nil {
-		return nil, fmt.Errorf("verifying root: %w", err)
-	}
-	return root, nil
-}
-
-// loadDelegated loads the delegations of a role that are of the given kinds.
-func (r *renewal) loadDelegated(ctx context.Context, parent offlineRole, kinds ...policy.Kind) error {
-	delegations := parent.newest.Delegations()
-	if delegations == nil {
-		return nil
-	}
-	for i := range delegations.Len() {
-		d := delegations.At(i)
-		if !slices.Contains(kinds, policy.KindOf(d.Name())) {
-			continue
-		}
-		authority, err := d.Authority()
-		if err != nil {
-			return fmt.Errorf("reading the keys of %s: %w", d.Name(), err)
-		}
-		if err := r.loadTargets(ctx, d.Name(), authority, d.Paths()); err != nil {
-			return err
-		}
+	o.reportRenewal(published)
+	if !spec.root {
+		o.rootNotice(status)
 	}
 	return nil
 }
 
-func (r *renewal) loadTargets(ctx context.Context, name tuf.RoleName, authority tuf.Authority, paths []string) error {
-	m, err := r.ledger.Metadata(ctx, name, 0)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", name, err)
-	}
-	u, err := tuf.ParseTargets(m.Bytes, nil)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", name, err)
-	}
-	newest, err := u.Verify(authority)
-	if err != nil {
-		return fmt.Errorf("verifying %s: %w", name, err)
-	}
-	r.roles = append(r.roles, offlineRole{name, newest, authority, paths})
-	if policy.KindOf(name) == policy.KindClaimedBin {
-		if d := newest.Delegations(); d != nil && d.Len() > 1 { // the fall-through is no project
-			r.claimed = true
-		}
-	}
-	return nil
+// anyDue reports whether offline keys other than root's have to sign something.
+func anyDue(a *server.StatusAnswer) bool {
+	return slices.ContainsFunc(a.Duties, func(d server.DutyAnswer) bool { return isRenewable(&d) && d.Outlook != "fine" })
 }
 
-// lifetime is how long a new version of a role is made to live.
-func (r *renewal) lifetime(role tuf.RoleName) time.Duration {
-	switch policy.KindOf(role) {
-	case policy.KindClaimed, policy.KindClaimedBin:
-		if !r.claimed {
-			return r.lifetimes.NothingClaimed
-		}
-	default:
-	}
-	return r.lifetimes.Of(role)
-}
-
-// maxWindow is how long before its expiry a role is due at the earliest.
-const maxWindow = 30 * 24 * time.Hour
-
-func (r *renewal) due(role tuf.RoleName, expires time.Time) bool {
-	return expires.Sub(r.now) <= min(maxWindow, r.lifetime(role)/3)
-}
-
-// choose picks what is signed anew.
-func (r *renewal) choose(spec renewSpec) {
-	r.newRoot = spec.root
-	for _, role := range r.roles {
-		if spec.all || r.due(role.name, role.newest.Expires()) {
-			r.chosen = append(r.chosen, role)
-		}
-	}
+// isRenewable reports whether roles of this kind are what renew is about.
+func isRenewable(d *server.DutyAnswer) bool {
+	return slices.Contains([]string{"targets", "claimed", "unclaimed", "claimed bin"}, d.Kind)
 }
 
 // nothingDue says when there will be something to do.
-func (r *renewal) nothingDue(env *Env) {
-	first := slices.MinFunc(r.roles, func(a, b offlineRole) int { return a.newest.Expires().Compare(b.newest.Expires()) })
-	message(env, "nothing is due: the first to expire is %s, on %s; --all signs everything anyway",
-		first.name, first.newest.Expires().Format(time.DateOnly))
-	r.rootNotice(env)
+func (o *operator) nothingDue(a *server.StatusAnswer) {
+	var first *server.DutyAnswer
+	for i := range a.Duties {
+		if d := &a.Duties[i]; isRenewable(d) && (first == nil || d.By.Before(first.By)) {
+			first = d
+		}
+	}
+	if first != nil {
+		message(o.env, "nothing is due: the first to expire is %s, on %s; --all signs everything anyway", shown(first.First), onDay(first.By))
+	}
+	o.rootNotice(a)
 }
 
-func (r *renewal) rootNotice(env *Env) {
-	if !r.newRoot && r.due(tuf.RoleRoot, r.root.Expires()) {
-		message(env, "root expires on %s: renew it with --root", r.root.Expires().Format(time.DateOnly))
+func (o *operator) rootNotice(a *server.StatusAnswer) {
+	for i := range a.Duties {
+		if d := &a.Duties[i]; d.Kind == "root" && d.Outlook != "fine" {
+			message(o.env, "root expires on %s: renew it with --root", onDay(d.By))
+		}
 	}
+}
+
+// renewal is a request that was signed and published.
+type renewal struct {
+	verdict     *sitting.Verdict
+	publication int64
+}
+
+// signAndImport fetches a request, makes sure that it renews and does nothing else, signs it, and brings it back.
+func (o *operator) signAndImport(ctx context.Context, id string, spec *renewSpec) (*renewal, error) {
+	f, err := os.CreateTemp("", "bailiwick-renewal-")
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the file
+	}
+	defer func() {
+		_ = f.Close() // it goes away
+		_ = os.Remove(f.Name())
+	}()
+	request, err := o.fetchFile(ctx, id, f)
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := signRenewal(ctx, o.env, request, spec)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		err = sitting.Encode(f, request)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing the signed request: %w", err)
+	}
+	outcome, err := o.importFile(ctx, f.Name())
+	if err != nil {
+		return nil, importHint(err)
+	}
+	return &renewal{verdict, outcome.Publication}, nil
+}
+
+// signRenewal judges a request as bailiwick-sign does and adds the signatures of the keys in a folder.
+func signRenewal(ctx context.Context, env *Env, r *sitting.Request, spec *renewSpec) (*sitting.Verdict, error) {
+	verdict, err := sitting.Judge(r, env.Now())
+	if err != nil {
+		return nil, exit(exitRefused, fmt.Errorf("the index made a request that can not be signed: %w", err))
+	}
+	for _, c := range verdict.Changes {
+		if c.Kind != sitting.Renewed && c.Kind != sitting.RootRenewed && c.Kind != sitting.Bounded {
+			return nil, exit(exitRefused, fmt.Errorf("the index asked for more than a renewal (%s: %s): nothing was signed; look at it with bailiwick request show", c.Role, shown(c.Text)))
+		}
+	}
+	signers, err := loadOffline(ctx, spec.offline, oldPassphrase(env, spec.passphraseFile), verdict)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range verdict.Missing {
+		need := m.Need
+		for _, s := range signers {
+			if need == 0 || !slices.Contains(m.Keys, s.Public().ID()) {
+				continue
+			}
+			sig, err := s.Sign(ctx, r.Payload(m.Role).Message)
+			if err != nil {
+				return nil, fmt.Errorf("signing %s: %w", m.Role, err)
+			}
+			if _, err := r.Add(m.Role, tuf.Signature{KeyID: s.Public().ID(), Sig: sig}); err != nil {
+				return nil, fmt.Errorf("signing %s: %w", m.Role, err)
+			}
+			need--
+		}
+		if need > 0 {
+			return nil, fmt.Errorf("signing %s: the keys in %s are %s short; sign the request with the others by bailiwick request export and bailiwick-sign: %s",
+				m.Role, spec.offline, plural(need, "signature"), m.String())
+		}
+	}
+	return verdict, nil
+}
+
+// loadOffline loads those keys of a folder that a request wants, and no other.
+func loadOffline(ctx context.Context, folder string, pass keys.Passphrase, v *sitting.Verdict) ([]key.Signer, error) {
+	paths, err := filepath.Glob(filepath.Join(folder, "*.key"))
+	if err != nil {
+		return nil, fmt.Errorf("looking for offline keys: %w", err)
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("there are no key files in %s: name the folder of the offline keys with --offline-keys", folder)
+	}
+	wanted := map[key.ID]bool{}
+	for _, m := range v.Missing {
+		for _, id := range m.Keys {
+			wanted[id] = true
+		}
+	}
+	var signers []key.Signer
+	for _, path := range paths {
+		info, err := keys.Show(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the key file: %w", err)
+		}
+		if !wanted[info.Public.ID()] {
+			continue
+		}
+		k, err := keys.LoadOffline(ctx, path, pass)
+		if err != nil {
+			return nil, fmt.Errorf("opening the key file: %w", err)
+		}
+		signers = append(signers, k)
+	}
+	if len(signers) == 0 {
+		return nil, fmt.Errorf("no key in %s may sign what is due: are these the keys of another repository?", folder)
+	}
+	return signers, nil
+}
+
+// reportRenewal says what was signed and until when it is good.
+func (o *operator) reportRenewal(r *renewal) {
+	bins, until := 0, time.Time{}
+	for _, role := range r.verdict.Roles {
+		if policy.KindOf(role.Role) == policy.KindClaimedBin {
+			if bins++; until.IsZero() || role.Expires.Before(until) {
+				until = role.Expires
+			}
+			continue
+		}
+		o.printf("%-10s v%-4d until %s\n", role.Role, role.Version, onDay(role.Expires))
+	}
+	if bins > 0 {
+		o.printf("%d claimed bins until %s\n", bins, onDay(until))
+	}
+	after := ""
+	if o.stopped {
+		after = "; start the server again"
+	}
+	message(o.env, "renewed in publication %d%s", r.publication, after)
 }

@@ -179,7 +179,9 @@ func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publi
 		return fmt.Errorf("opening the file store: %w", err)
 	}
 	s.closers = append(s.closers, store.Close)
-	s.publisher, err = publish.Open(ctx, publish.Config{Ledger: l, Signers: signers, Lifetimes: lifetimes, Now: spec.now, Log: spec.log})
+	s.publisher, err = publish.Open(ctx, publish.Config{
+		Ledger: l, Signers: signers, Lifetimes: lifetimes, Now: spec.now, Log: spec.log, Expiring: s.openDue,
+	})
 	if err != nil {
 		return fmt.Errorf("opening the repository: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 )
 
@@ -26,6 +27,8 @@ type Config struct {
 	// here, and uploads to claimed projects are refused.
 	Records Records
 	Limits  Limits
+	// Custody says of the online keys where they are, for forecasts; those it leaves out are on the server.
+	Custody map[policy.KeyRole]policy.Custody
 	Now     func() time.Time
 }
 
@@ -36,10 +39,12 @@ type Index struct {
 	tokens    Tokens
 	records   Records // nil: none
 	limits    Limits
+	custody   map[policy.KeyRole]policy.Custody
 	now       func() time.Time
 
 	projects atomic.Pointer[projectList] // of the newest snapshot that was asked about
 	unpack   chan struct{}               // a slot for each wheel that METADATA is being taken out of
+	hall     chan struct{}               // a slot for the operators' request that is being planned or imported
 }
 
 // maxUnpack bounds the wheels that are open for their METADATA at once. The directory of one may take
@@ -58,7 +63,7 @@ func New(c Config) (*Index, error) {
 		c.Limits.FileSize = DefaultFileSize
 	}
 	return &Index{
-		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, now: c.Now,
-		unpack: make(chan struct{}, maxUnpack),
+		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, custody: c.Custody, now: c.Now,
+		unpack: make(chan struct{}, maxUnpack), hall: make(chan struct{}, 1),
 	}, nil
 }

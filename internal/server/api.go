@@ -51,6 +51,7 @@ func (s *Server) apiRoutes(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(pattern, s.api(handler))
 	}
+	s.operatorRoutes(mux)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		s.apiRefuse(w, r, nil, &index.Refusal{Kind: index.NotFound, Message: "there is nothing at this address of the API; its addresses begin with /api/v1/projects/ and /api/v1/requests"})
 	})
@@ -60,10 +61,13 @@ func (s *Server) apiRoutes(mux *http.ServeMux) {
 type apiHandler func(r *http.Request, body io.Reader, a index.Actor) (status int, answer any, err error)
 
 // api wraps a handler: rights first, then the work, then the answer.
-func (s *Server) api(handle apiHandler) http.HandlerFunc {
+func (s *Server) api(handle apiHandler) http.HandlerFunc { return s.apiFor(s.apiActor, handle) }
+
+// apiFor is api for callers that who knows by their request.
+func (s *Server) apiFor(who func(*http.Request) (index.Actor, error), handle apiHandler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := newUploadBody(w, r, &s.limits)
-		actor, err := s.apiActor(r)
+		actor, err := who(r)
 		if err == nil {
 			note(w, slog.LevelDebug, slog.String("token", actor.TokenID()))
 			err = checkBody(r)

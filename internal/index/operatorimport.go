@@ -1,0 +1,319 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/sitting"
+	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/trust"
+)
+
+// OperatorOutcome says what became of a signing request of operators.
+type OperatorOutcome struct {
+	ID          string
+	Publication int64 // that executed it; 0: it waits
+	Already     bool  // it was published before
+	New         int   // signatures that were not known
+	Missing     []MissingGroup
+	Next        string
+}
+
+// DecodeOperatorRequest reads a signing request of operators that came from outside, at most
+// sitting.MaxBytes of it. All errors but those of r are refusals.
+func DecodeOperatorRequest(r io.Reader) (*sitting.Request, error) {
+	q, err := sitting.Decode(r)
+	if err != nil {
+		return nil, sittingError("the file", err)
+	}
+	return q, nil
+}
+
+// sittingError turns a refused signing request into a refusal, and passes on all else.
+func sittingError(what string, err error) error {
+	var refused *sitting.Refused
+	if !errors.As(err, &refused) {
+		return err
+	}
+	kind := Invalid
+	switch refused.Reason {
+	case sitting.Stale:
+		kind = Conflict
+	case sitting.Unknown:
+		kind = NotFound
+	default:
+	}
+	r := refuse(kind, "%s was not taken: %s", what, refused.Message)
+	r.Detail, r.Err, r.Reason, r.Role, r.Version = refused.Message, err, ceremony.Reason(refused.Reason), refused.Role, refused.Version
+	return r
+}
+
+// Import brings a signing request of operators in, with the signatures that it has. With the last signature that
+// it needs it is published at once; until then signatures add up, from whoever brings them. The same file may be
+// imported again. Nothing is kept of a request that is refused.
+func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (OperatorOutcome, error) {
+	if err := x.admitOperator(a); err != nil {
+		return OperatorOutcome{}, err
+	}
+	leave, err := x.enterHall(ctx)
+	if err != nil {
+		return OperatorOutcome{}, err
+	}
+	defer leave()
+	id := r.ID()
+	stored, err := x.records.OperatorRequest(ctx, id)
+	switch {
+	case errors.Is(err, ErrNoRequest):
+		stored = OperatorRequest{}
+	case err != nil:
+		return OperatorOutcome{}, fmt.Errorf("reading signing request %s: %w", id, err)
+	case stored.State == RequestPublished:
+		return OperatorOutcome{ID: id, Publication: stored.Publication, Already: true}, nil
+	case stored.State == RequestAborted:
+		return OperatorOutcome{}, refuse(Invalid, "request %s was aborted on %s; plan it anew", id, stored.Closed.Format(time.DateOnly))
+	}
+	fresh := newSignatures(&stored, r)
+	for _, s := range stored.Signatures {
+		if _, err := r.Add(s.Role, s.Signature); err != nil {
+			return OperatorOutcome{}, sittingError("request "+id, err)
+		}
+	}
+	v, err := x.judgeSitting(r)
+	if err != nil {
+		return OperatorOutcome{}, err
+	}
+	if err := x.keepOperator(ctx, a, r, v, stored.State == RequestOpen, fresh); err != nil {
+		return OperatorOutcome{}, err
+	}
+	if !v.Complete() {
+		return OperatorOutcome{ID: id, New: len(fresh), Missing: groupMissing(v.Missing), Next: "the others have to sign it, too"}, nil
+	}
+	closes, err := x.executes(ctx, v, r)
+	if err != nil {
+		return OperatorOutcome{}, err
+	}
+	done, err := x.publisher.Publish(ctx, publish.Offline{Request: r, Token: a.id, Closes: closes})
+	if err != nil {
+		return OperatorOutcome{}, sittingError("request "+id, err)
+	}
+	x.dropOvertaken(ctx)
+	return OperatorOutcome{ID: id, Publication: done.Publication, New: len(fresh)}, nil
+}
+
+// executes returns the signing requests of maintainers that an operators' request executes: changes of keys that it
+// brings the offline signature for.
+func (x *Index) executes(ctx context.Context, v *sitting.Verdict, r *sitting.Request) ([]string, error) {
+	var closes []string
+	for _, c := range v.Changes {
+		if c.Kind != sitting.Rekeyed && c.Kind != sitting.Recovered {
+			continue
+		}
+		role := policy.ProjectRole(c.Project)
+		mine := r.Payload(role)
+		open, err := x.records.Requests(ctx, c.Project)
+		if err != nil {
+			return nil, fmt.Errorf("reading the signing requests of %s: %w", c.Project, err)
+		}
+		for _, s := range open {
+			theirs, err := restore(s)
+			if err != nil {
+				return nil, err
+			}
+			if p := theirs.Payload(role); p != nil && mine != nil && bytes.Equal(p.Message, mine.Message) {
+				closes = append(closes, s.ID)
+			}
+		}
+	}
+	return closes, nil
+}
+
+// enterHall lets one big request at a time be planned or imported: each may take a gigabyte of memory.
+func (x *Index) enterHall(ctx context.Context) (leave func(), err error) {
+	select {
+	case x.hall <- struct{}{}:
+		return func() { <-x.hall }, nil
+	default:
+	}
+	wait := time.NewTimer(hallWait)
+	defer wait.Stop()
+	select {
+	case x.hall <- struct{}{}:
+		return func() { <-x.hall }, nil
+	case <-wait.C:
+		return nil, refuse(Busy, "another signing request is being planned or imported; try again in a moment")
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for another signing request: %w", ctx.Err())
+	}
+}
+
+// hallWait is how long a request waits for another one.
+const hallWait = 20 * time.Second
+
+// newSignatures are those of r that are not stored.
+func newSignatures(stored *OperatorRequest, r *sitting.Request) []RoleSignature {
+	type id struct {
+		role tuf.RoleName
+		key  string
+	}
+	known := make(map[id][]byte, len(stored.Signatures))
+	for _, s := range stored.Signatures {
+		known[id{s.Role, string(s.Signature.KeyID)}] = s.Signature.Sig
+	}
+	var out []RoleSignature
+	for i := range r.Payloads {
+		p := &r.Payloads[i]
+		for _, sig := range p.Signatures {
+			if old, ok := known[id{p.Role, string(sig.KeyID)}]; !ok || !bytes.Equal(old, sig.Sig) {
+				out = append(out, RoleSignature{Role: p.Role, Signature: sig})
+			}
+		}
+	}
+	return out
+}
+
+// judgeSitting asks what a request may do, and whether it is about the newest publication of this repository.
+func (x *Index) judgeSitting(r *sitting.Request) (*sitting.Verdict, error) {
+	view := x.publisher.Current()
+	if r.Repository != view.Repository() {
+		return nil, sittingError("the file", &sitting.Refused{Reason: sitting.Foreign, Message: fmt.Sprintf(
+			"it is for another repository (its first root is %.6x…, here it is %.6x…)", r.Repository, view.Repository())})
+	}
+	v, err := sitting.Judge(r, x.now())
+	if err != nil {
+		return nil, sittingError("request "+r.ID(), err)
+	}
+	bases := make(map[tuf.RoleName]int64, len(v.Roles))
+	for _, role := range v.Roles {
+		bases[role.Role] = role.Version - 1
+	}
+	if role, newest, stale := overtakenBase(view.Set(), bases); stale {
+		return nil, sittingError("request "+r.ID(), &sitting.Refused{Reason: sitting.Stale, Role: role, Version: newest, Message: fmt.Sprintf(
+			"it is based on version %d of %s, and the newest is %d", bases[role], role, newest)})
+	}
+	return v, nil
+}
+
+// overtakenBase finds a role of which another version than the one given is the newest: the first by name.
+func overtakenBase(set *trust.Set, bases map[tuf.RoleName]int64) (role tuf.RoleName, newest int64, stale bool) {
+	for name, base := range bases {
+		version := int64(0)
+		if name == tuf.RoleRoot {
+			version = set.Root().Version()
+		} else if meta, ok := set.Snapshot().Lookup(name); ok {
+			version = meta.Version
+		}
+		if version != base && (!stale || name < role) {
+			role, newest, stale = name, version, true
+		}
+	}
+	return role, newest, stale
+}
+
+// keepOperator stores a request that is new here, and the signatures that are.
+func (x *Index) keepOperator(ctx context.Context, a Actor, r *sitting.Request, v *sitting.Verdict, known bool, fresh []RoleSignature) error {
+	d, kind := digestOf(r, v)
+	summary, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("summing up a signing request: %w", err)
+	}
+	id := r.ID()
+	if !known {
+		unsigned := r.Clone()
+		for i := range unsigned.Payloads {
+			unsigned.Payloads[i].Signatures = nil
+		}
+		var body bytes.Buffer
+		if err := sitting.Encode(&body, unsigned); err != nil {
+			return sittingError("the request", err)
+		}
+		if _, err := x.records.AddOperatorRequest(ctx, OperatorRequest{
+			ID: id, Kind: kind, Body: body.Bytes(), Summary: summary, Token: a.id,
+			Created: x.now().UTC().Truncate(time.Second), Expires: r.Expires,
+		}); err != nil {
+			return fmt.Errorf("storing signing request %s: %w", id, err)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := x.records.SignOperatorRequest(ctx, id, fresh, summary); err != nil {
+		return fmt.Errorf("storing signatures for request %s: %w", id, err)
+	}
+	return nil
+}
+
+// OperatorRequest returns an open signing request with all signatures that it has. The refusal is NotFound if there is none.
+func (x *Index) OperatorRequest(ctx context.Context, a Actor, id string) (*sitting.Request, error) {
+	if err := x.admitOperator(a); err != nil {
+		return nil, err
+	}
+	s, err := x.records.OperatorRequest(ctx, id)
+	switch {
+	case errors.Is(err, ErrNoRequest):
+		return nil, noOperatorRequest(id)
+	case err != nil:
+		return nil, fmt.Errorf("reading signing request %s: %w", id, err)
+	case s.State != RequestOpen:
+		return nil, refuse(NotFound, "request %s is closed: it was %s", id, closedWord(&s))
+	}
+	r, err := sitting.Decode(bytes.NewReader(s.Body))
+	if err != nil {
+		return nil, fmt.Errorf("stored signing request %s: %w", id, err)
+	}
+	for _, sig := range s.Signatures {
+		if _, err := r.Add(sig.Role, sig.Signature); err != nil {
+			return nil, fmt.Errorf("stored signing request %s: %w", id, err)
+		}
+	}
+	return r, nil
+}
+
+func closedWord(s *OperatorRequest) string {
+	if s.State == RequestPublished {
+		return fmt.Sprintf("published in publication %d", s.Publication)
+	}
+	return string(s.State)
+}
+
+func noOperatorRequest(id string) *Refusal {
+	return refuse(NotFound, "there is no signing request %.40q; bailiwick requests lists those that wait", id)
+}
+
+// AbortOperatorRequest ends an open signing request. Nothing of it is published.
+func (x *Index) AbortOperatorRequest(ctx context.Context, a Actor, id string) error {
+	if err := x.admitOperator(a); err != nil {
+		return err
+	}
+	err := x.records.AbortOperatorRequest(ctx, id, x.now().UTC().Truncate(time.Second))
+	switch {
+	case errors.Is(err, ErrNoRequest):
+		return noOperatorRequest(id)
+	case errors.Is(err, ErrRequestClosed):
+		return refuse(NotFound, "request %.40s is closed already", id)
+	case err != nil:
+		return fmt.Errorf("aborting signing request %s: %w", id, err)
+	}
+	return nil
+}
+
+// dropOvertaken closes requests that the server opened by itself and that a publication has overtaken: nobody
+// has to be told to give up what nobody asked for. What fails is met again.
+func (x *Index) dropOvertaken(ctx context.Context) {
+	open, err := x.records.OperatorRequests(ctx, maxEvents, RequestOpen)
+	if err != nil {
+		return
+	}
+	for i := range open {
+		if p, err := x.operatorPending(&open[i], nil); err == nil && p.Stale && p.Token == serverID {
+			_ = x.records.AbortOperatorRequest(ctx, p.ID, x.now().UTC().Truncate(time.Second))
+		}
+	}
+}
