@@ -276,8 +276,9 @@ func strictJSON(data []byte, into any) error {
 func (stored *memoryProject) sighting() (verify.Sighting, error) {
 	s := verify.Sighting{Threshold: stored.Threshold}
 	var err error
-	if s.Assurance, err = parseAssurance(stored.Assurance); err != nil {
-		return s, err
+	var known bool
+	if s.Assurance, known = policy.ParseAssurance(stored.Assurance); !known {
+		return s, fmt.Errorf("%.60q is no assurance", stored.Assurance)
 	}
 	if s.Seen, err = time.Parse(time.RFC3339, stored.Seen); err != nil {
 		return s, err

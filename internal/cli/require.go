@@ -38,10 +38,8 @@ type requireRule struct {
 
 // parseAssurance reads the word that users see.
 func parseAssurance(word string) (policy.Assurance, error) {
-	for _, a := range []policy.Assurance{policy.Claimed, policy.RecentlyClaimed, policy.Unclaimed} {
-		if word == a.String() {
-			return a, nil
-		}
+	if a, ok := policy.ParseAssurance(word); ok && a == a.Grade() { // "parked" is no grade to ask for
+		return a, nil
 	}
 	return 0, fmt.Errorf(`%.60q is not one of "claimed", "recently claimed", "unclaimed"`, word)
 }

@@ -184,7 +184,7 @@ func (in *installer) printKeyholders(k *verify.Keyholders) {
 	}
 	var counts []string
 	total := 0
-	for _, a := range []policy.Assurance{policy.Claimed, policy.RecentlyClaimed, policy.Unclaimed} {
+	for _, a := range []policy.Assurance{policy.Claimed, policy.ClaimedParked, policy.RecentlyClaimed, policy.Unclaimed} {
 		if n := k.Counts[a.String()]; n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n, a))
 			total += n
@@ -207,8 +207,14 @@ func earlier(a, b time.Time) time.Time {
 
 func printKeyholder(out io.Writer, k *verify.Keyholder) {
 	since := ""
-	if !k.Since.IsZero() {
+	switch {
+	case !k.Parked.IsZero():
+		since = " since " + k.Parked.Format(time.DateOnly)
+	case !k.Since.IsZero():
 		since = " since " + k.Since.Format(time.DateOnly)
+	}
+	if !k.Recovered.IsZero() {
+		since += ", recovered by the operators on " + k.Recovered.Format(time.DateOnly)
 	}
 	until := ""
 	if k.Version > 0 {

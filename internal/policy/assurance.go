@@ -19,11 +19,30 @@ const (
 	RecentlyClaimed
 	// Claimed: maintainers signed, with keys that the offline keys vouch for.
 	Claimed
+	// ClaimedParked: the offline keys sign the last list of the maintainers in their place, because they do
+	// not answer. It is worth as much as Claimed, see Grade; only the word differs.
+	ClaimedParked
 )
+
+// Grade returns the grade by which assurances are compared: that of a parked project is Claimed, since nobody
+// online can change it either.
+func (a Assurance) Grade() Assurance { return min(a, Claimed) }
+
+// ParseAssurance reads the word that users see, and returns false for any other.
+func ParseAssurance(word string) (Assurance, bool) {
+	for _, a := range []Assurance{Unclaimed, RecentlyClaimed, Claimed, ClaimedParked} {
+		if word == a.String() {
+			return a, true
+		}
+	}
+	return Unclaimed, false
+}
 
 // String returns the word that users see.
 func (a Assurance) String() string {
 	switch a {
+	case ClaimedParked:
+		return "parked"
 	case Claimed:
 		return "claimed"
 	case RecentlyClaimed:
@@ -44,20 +63,24 @@ type ChainLink struct {
 // lists the file last. The word follows from the delegation to the
 // project's role; what maintainers delegate further is theirs to answer for.
 //
-// A project that its claimed bin delegates is [Claimed]. In the unclaimed tree a project counts
+// A project that its claimed bin delegates is [Claimed], or [ClaimedParked] if it is delegated to keys of
+// the bin itself. In the unclaimed tree a project counts
 // as claimed only if none of its keys is one of its
 // bin's: with such a key on the list the registry might be the
 // one who signed. A chain of any other shape than the topology's is [Unclaimed].
 func Assess(chain []ChainLink) Assurance {
 	at, tree, ok := projectAt(chain)
-	switch {
-	case !ok:
+	if !ok {
 		return Unclaimed
-	case tree == RoleClaimed:
-		return Claimed
 	}
 	project, bin := chain[at], chain[at-1]
 	shared := func(id key.ID) bool { return slices.Contains(bin.Keys, id) }
+	if tree == RoleClaimed {
+		if slices.ContainsFunc(project.Keys, shared) {
+			return ClaimedParked
+		}
+		return Claimed
+	}
 	if len(project.Keys) > 0 && !slices.ContainsFunc(project.Keys, shared) {
 		return RecentlyClaimed
 	}

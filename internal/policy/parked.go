@@ -35,6 +35,15 @@ func Parked(d tuf.Delegation) (time.Time, bool) { return delegationDate(d, Parke
 // Recovered returns when operators gave the project to other keys, and false if they never did.
 func Recovered(d tuf.Delegation) (time.Time, bool) { return delegationDate(d, RecoveredMember) }
 
+// Owners returns whose keys a project is: those that its delegation names, and of a parked one those that it
+// was parked from. The error wraps [ErrParked] or is that of the delegation.
+func Owners(d tuf.Delegation) (tuf.Authority, error) {
+	if _, parked := Parked(d); parked {
+		return ParkedKeys(d)
+	}
+	return d.Authority()
+}
+
 // Park returns the delegation by which a claimed bin, which bin signs, signs for a project itself from
 // since on. The keys of its maintainers are kept beside, for the day they come back. A key that can not be
 // written down is [ErrParked].

@@ -24,6 +24,12 @@ type Status struct {
 // Archived is the status of a project that gets no more releases; the reason may be empty.
 func Archived(reason string) Status { return Status{Word: statusArchived, Reason: reason} }
 
+// ParkedStatus is the status of a project that is parked: operators say that it gets no more releases, in the place
+// of its maintainers. PEP 792 has no word of its own for that.
+func ParkedStatus() Status {
+	return Archived("parked: its maintainers do not answer, and the index's offline key signs its last list as it is")
+}
+
 // IsArchived reports whether the project gets no more releases.
 func (s Status) IsArchived() bool { return s.Word == statusArchived }
 

@@ -106,7 +106,7 @@ func (v *View) Project(ctx context.Context, p pypi.Project) ([]*trust.Found, int
 	return found, pinned.Version, nil
 }
 
-// Status returns what the maintainers of a project say of it as a whole: the zero value for one without
+// Status returns what the maintainers of a project say of it as a whole, or the operators of one that is parked: the zero value for one without
 // a role, and for one whose role says nothing or what this program does not know.
 func (v *View) Status(ctx context.Context, p pypi.Project) (policy.Status, error) {
 	role, load := policy.ProjectRole(p), v.loader(ctx)
@@ -119,7 +119,8 @@ func (v *View) Status(ctx context.Context, p pypi.Project) (policy.Status, error
 		if ds == nil {
 			continue
 		}
-		if _, ok := ds.Find(role); !ok {
+		d, ok := ds.Find(role)
+		if !ok {
 			continue
 		}
 		if t, err = ceremony.Role(v.set, load, append(bin, role)...); err != nil {
@@ -127,7 +128,10 @@ func (v *View) Status(ctx context.Context, p pypi.Project) (policy.Status, error
 		}
 		s, err := policy.StatusOf(t)
 		if errors.Is(err, policy.ErrCustom) {
-			return policy.Status{}, nil
+			s, err = policy.Status{}, nil
+		}
+		if _, parked := policy.Parked(d); parked && !s.IsArchived() {
+			s = policy.ParkedStatus()
 		}
 		return s, err
 	}

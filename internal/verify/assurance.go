@@ -59,7 +59,9 @@ func (s Sighting) Merge(o Sighting) Sighting {
 		later, earlier = s, o
 	}
 	out := later
-	out.Assurance = max(s.Assurance, o.Assurance)
+	if earlier.Assurance.Grade() > later.Assurance.Grade() {
+		out.Assurance = earlier.Assurance // else the later word, which may be another one of the same grade
+	}
 	out.Former = nil
 	former := slices.Concat(later.Former, asFormer(earlier.Keys, earlier.Seen), earlier.Former)
 	slices.SortStableFunc(former, func(a, b FormerKey) int { return b.Seen.Compare(a.Seen) })
@@ -103,7 +105,7 @@ func (e *Engine) judge(ctx context.Context, s *session, l *Listing) error {
 	if st != nil {
 		l.since = st.since
 	}
-	level := policy.Claimed
+	level := policy.ClaimedParked
 	for i := range l.Files {
 		if l.Files[i].Problem == nil {
 			level = min(level, l.Files[i].Assurance)
@@ -125,7 +127,7 @@ func (e *Engine) tooLow(project pypi.Project, level policy.Assurance) *Error {
 		return nil
 	}
 	rule, ok := e.require(project)
-	if !ok || level >= rule.Level {
+	if !ok || level.Grade() >= rule.Level.Grade() {
 		return nil
 	}
 	return e.newError(&Error{
@@ -149,7 +151,7 @@ func (e *Engine) compare(l *Listing, st *standing, level policy.Assurance) error
 		return nil
 	case err != nil:
 		return e.newError(&Error{Class: Unusable, Code: CodeMemory, Cause: err.Error(), Err: err})
-	case known && level < seen.Assurance:
+	case known && level.Grade() < seen.Assurance.Grade():
 		problem := e.lowered(l.Project, level, seen)
 		if accepted {
 			l.accepted = e.acceptedNow(problem)
@@ -160,9 +162,9 @@ func (e *Engine) compare(l *Listing, st *standing, level policy.Assurance) error
 	case level == policy.Unclaimed || st == nil || st.assurance != level:
 		return nil
 	}
-	now := Sighting{Assurance: level, Seen: e.now().UTC().Truncate(time.Second), Keys: st.remembered(), Threshold: st.authority.Threshold()}
+	now := Sighting{Assurance: level, Seen: e.now().UTC().Truncate(time.Second), Keys: st.remembered(), Threshold: st.owners.Threshold()}
 	if known {
-		if note := changes(l.Project, seen, now); note != "" {
+		if note := st.changes(seen, now); note != "" {
 			e.record(Verdict{Project: l.Project, Note: note})
 		}
 	}
@@ -197,17 +199,31 @@ func (e *Engine) unremembered(project pypi.Project, level policy.Assurance, err 
 	}
 }
 
-// changes says in a few words how the keys of a project differ from those seen before; "" if they do
-// not.
-func changes(project pypi.Project, seen, now Sighting) string {
+// changes says in a few words how the keys of a project, or who signs for them, differ from what was seen before;
+// "" if they do not.
+func (st *standing) changes(seen, now Sighting) string {
 	switch {
+	case !sameKeys(seen.Keys, now.Keys) && st.recovered.After(seen.Seen):
+		return fmt.Sprintf("%s: keys changed since %s: the operators gave it to other keys on %s, without the old ones", st.project, day(seen.Seen), day(st.recovered))
 	case !sameKeys(seen.Keys, now.Keys):
-		return fmt.Sprintf("%s: keys changed since %s", project, day(seen.Seen))
+		return fmt.Sprintf("%s: keys changed since %s", st.project, day(seen.Seen))
 	case seen.Threshold != now.Threshold:
-		return fmt.Sprintf("%s: %d of %d keys must sign, %d of %d on %s", project,
+		return fmt.Sprintf("%s: %d of %d keys must sign, %d of %d on %s", st.project,
 			now.Threshold, len(now.Keys), seen.Threshold, len(seen.Keys), day(seen.Seen))
+	case now.Assurance == policy.ClaimedParked && seen.Assurance != policy.ClaimedParked:
+		return fmt.Sprintf("%s: parked%s, its maintainers do not answer", st.project, sinceDay(st.parked))
+	case now.Assurance != policy.ClaimedParked && seen.Assurance == policy.ClaimedParked:
+		return fmt.Sprintf("%s: its maintainers are back, it was parked on %s", st.project, day(seen.Seen))
 	}
 	return ""
+}
+
+// sinceDay is " since 2026-11-02", and nothing for a date that is not known.
+func sinceDay(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + day(t)
 }
 
 // day is a date as all messages write it.

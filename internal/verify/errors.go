@@ -226,7 +226,8 @@ func (e *Error) advice() (meaning, next string) {
 
 // maintained reports whether the trouble is with metadata that maintainers sign.
 func (e *Error) maintained() bool {
-	return e.Role != "" && e.Expected == nil && (e.Assurance == policy.Claimed.String() || e.Assurance == policy.RecentlyClaimed.String())
+	return e.Role != "" && e.Expected == nil && (e.Assurance == policy.Claimed.String() || e.Assurance == policy.RecentlyClaimed.String() ||
+		e.Assurance == policy.ClaimedParked.String())
 }
 
 // onlyTheirs says why nobody else was asked.
@@ -234,6 +235,9 @@ func (e *Error) onlyTheirs() string {
 	word := e.Assurance
 	if !e.Since.IsZero() {
 		word += " since " + day(e.Since)
+	}
+	if e.Assurance == policy.ClaimedParked.String() {
+		return e.Project + " is " + word + ": only the offline keys of the index count, and nobody else was asked."
 	}
 	return e.Project + " is " + word + ": only the keys of its maintainers count, and nobody else was asked."
 }

@@ -24,8 +24,12 @@ type Explanation struct {
 	Asked *ExplainedFile `json:"file"`
 	// Files are all files of the project, when a project was asked for.
 	Files []ExplainedFile `json:"files,omitempty"`
-	// Assurance is "claimed", "recently claimed" or "unclaimed"; empty if the chain is broken.
+	// Assurance is "claimed", "parked", "recently claimed" or "unclaimed"; empty if the chain is broken.
 	Assurance string `json:"assurance,omitempty"`
+	// Parked is since when the offline keys sign for the maintainers, and Recovered when operators gave the project
+	// to other keys without the old ones; left out if that did not happen.
+	Parked    time.Time `json:"parked_since,omitzero"`
+	Recovered time.Time `json:"recovered,omitzero"`
 	// Since is since when the maintainers sign the project, as the delegation says; left out if it does not.
 	Since time.Time `json:"since,omitzero"`
 	// Status is "archived" if the maintainers say that the project gets no more releases, with their reason.
@@ -194,7 +198,7 @@ func (e *Engine) explain(ctx context.Context, s *session, project pypi.Project, 
 		x.Status, x.StatusReason = status.Word, status.Reason
 	}
 	e.explainStanding(ctx, s, project, x)
-	x.Meaning = meaning(search.Found, x.Since)
+	x.Meaning = meaning(search.Found, x)
 	if x.Problem == nil {
 		x.Problem = e.tooLow(project, file.Assurance)
 	}
@@ -206,7 +210,7 @@ func (e *Engine) explain(ctx context.Context, s *session, project pypi.Project, 
 func (e *Engine) explainStanding(ctx context.Context, s *session, project pypi.Project, x *Explanation) {
 	st, err := e.standing(ctx, s, project)
 	if err == nil && st != nil {
-		x.Since = st.since
+		x.Since, x.Parked, x.Recovered = st.since, st.parked, st.recovered
 	}
 	if e.require != nil {
 		if rule, ok := e.require(project); ok {
@@ -228,9 +232,9 @@ func (e *Engine) explainStanding(ctx context.Context, s *session, project pypi.P
 		return
 	}
 	if st.assurance != policy.Unclaimed {
-		x.Remembered.Changed = changes(project, seen, Sighting{Keys: st.remembered(), Threshold: st.authority.Threshold()})
+		x.Remembered.Changed = st.changes(seen, Sighting{Assurance: st.assurance, Keys: st.remembered(), Threshold: st.owners.Threshold()})
 	}
-	if st.assurance < seen.Assurance && x.Problem == nil {
+	if st.assurance.Grade() < seen.Assurance.Grade() && x.Problem == nil {
 		x.Problem = e.lowered(project, st.assurance, seen)
 	}
 }
@@ -292,7 +296,10 @@ func keys(authority tuf.Authority, signers []key.ID) []Key {
 // holder says who keeps the keys of a link.
 func holder(f *trust.Found, link trust.Link) string {
 	_, isProject := policy.ProjectOf(link.Role)
-	if isProject && assurance(f) != policy.Unclaimed {
+	switch a := assurance(f); {
+	case isProject && a == policy.ClaimedParked:
+		return "offline"
+	case isProject && a != policy.Unclaimed:
 		return "maintainers"
 	}
 	switch signer, ok := policy.SignedBy(link.Role); {
@@ -307,12 +314,12 @@ func holder(f *trust.Found, link trust.Link) string {
 }
 
 // meaning says what an attacker would need.
-func meaning(f *trust.Found, since time.Time) string {
-	word := assurance(f).String()
-	if !since.IsZero() {
-		word += " since " + day(since)
-	}
+func meaning(f *trust.Found, x *Explanation) string {
+	word := assurance(f).String() + sinceDay(x.Since)
 	switch assurance(f) {
+	case policy.ClaimedParked:
+		return "parked" + sinceDay(x.Parked) + ": its maintainers do not answer; the index's offline keys signed their last list as it was. " +
+			"Nothing can be added; to change this file, someone needs " + needed(f) + "."
 	case policy.Claimed:
 		return word + ": to change this file, someone needs " + needed(f) + "."
 	case policy.RecentlyClaimed:
@@ -328,6 +335,9 @@ func needed(f *trust.Found) string {
 	project := last
 	if at := slices.IndexFunc(f.Chain, func(l trust.Link) bool { return policy.KindOf(l.Role) == policy.KindProject }); at >= 0 {
 		project = f.Chain[at]
+	}
+	if assurance(f) == policy.ClaimedParked && last.Role == project.Role {
+		return "the offline keys of the index"
 	}
 	who := "the key of a maintainer"
 	if n := project.Authority.Threshold(); n > 1 {

@@ -194,7 +194,10 @@ func projectStatus(ctx context.Context, s *session, project pypi.Project, f *tru
 		}
 		status, err := policy.StatusOf(t)
 		if err != nil {
-			return policy.Status{}, nil //nolint:nilerr // see above
+			status = policy.Status{} // see above
+		}
+		if assurance(f) == policy.ClaimedParked && !status.IsArchived() {
+			status = policy.ParkedStatus()
 		}
 		return status, nil
 	}
@@ -258,6 +261,9 @@ func signedBy(f *trust.Found) string {
 		return "the registry"
 	}
 	last := f.Chain[len(f.Chain)-1]
+	if _, main := policy.ProjectOf(last.Role); main && assurance(f) == policy.ClaimedParked {
+		return "the index's offline keys, which signed its last list as it was"
+	}
 	who := "its maintainer"
 	if n := len(last.Authority.KeyIDs()); n > 1 {
 		who = fmt.Sprintf("%d of %d maintainers", len(last.Signers), n)
@@ -275,6 +281,9 @@ func signedBy(f *trust.Found) string {
 func mismatchCause(f *trust.Found) string {
 	if assurance(f) == policy.Unclaimed {
 		return "not the bytes the registry signed"
+	}
+	if assurance(f) == policy.ClaimedParked {
+		return "not the bytes its maintainers signed before it was parked"
 	}
 	return "not the bytes its maintainers signed"
 }

@@ -25,10 +25,14 @@ type Keyholders struct {
 
 // Keyholder is one project.
 type Keyholder struct {
-	Project   string       `json:"project"`
-	Assurance string       `json:"assurance"`
-	Since     time.Time    `json:"since,omitzero"` // since when it is claimed, if the delegation says so
-	Delegator tuf.RoleName `json:"delegated_by"`   // the bin
+	Project   string    `json:"project"`
+	Assurance string    `json:"assurance"`
+	Since     time.Time `json:"since,omitzero"` // since when it is claimed, if the delegation says so
+	// Parked is since when the offline keys sign for its maintainers, Recovered when operators gave it to other keys
+	// without the old ones; left out if that did not happen.
+	Parked    time.Time    `json:"parked_since,omitzero"`
+	Recovered time.Time    `json:"recovered,omitzero"`
+	Delegator tuf.RoleName `json:"delegated_by"` // the bin
 	Threshold int          `json:"threshold"`
 	Keys      []Key        `json:"keys"` // who may sign; Signed tells of the current list, where that was read
 	// Version and Expires are those of the project's own list; left out where it was not read, which is
@@ -185,6 +189,7 @@ func (sel Selection) places(l policy.Layout) (places [][]tuf.RoleName, match fun
 func (e *Engine) keyholder(ctx context.Context, s *session, st *standing) Keyholder {
 	k := Keyholder{
 		Project: st.project.String(), Assurance: st.assurance.String(), Since: st.since, Delegator: st.bin,
+		Parked: st.parked, Recovered: st.recovered,
 		Threshold: st.authority.Threshold(), Keys: keys(st.authority, nil),
 	}
 	if st.assurance == policy.Unclaimed {

@@ -23,18 +23,18 @@ type standing struct {
 	bin       tuf.RoleName   // by which the project is delegated
 	chain     []tuf.RoleName // that leads to the project's role, which is its last
 	authority tuf.Authority
-	since     time.Time // since when it is claimed; zero: the delegation does not tell
+	owners    tuf.Authority // whose the project is: authority, but for a parked one its maintainers
+	since     time.Time     // since when it is claimed; zero: the delegation does not tell
+	parked    time.Time     // since when it is parked; zero: it is not, or the delegation does not tell
+	recovered time.Time     // when operators gave it to other keys; zero: never
 }
-
-// keys are the usable keys of the project, in the order of the delegation.
-func (st *standing) keys() []*key.Public { return publicKeys(st.authority) }
 
 // maxSightingKeys bounds the keys that are remembered of one project.
 const maxSightingKeys = 64
 
-// remembered are the keys in the form in which Memory has them: by id, and not more than it keeps.
+// remembered are the keys of the owners in the form in which Memory has them: by id, and not more than it keeps.
 func (st *standing) remembered() []*key.Public {
-	keys := st.keys()
+	keys := publicKeys(st.owners)
 	slices.SortFunc(keys, func(a, b *key.Public) int { return cmp.Compare(a.ID(), b.ID()) })
 	return keys[:min(len(keys), maxSightingKeys)]
 }
@@ -116,8 +116,16 @@ func (b *bin) standing(project pypi.Project, d tuf.Delegation) (*standing, error
 	}
 	links[len(links)-2].Keys, links[len(links)-1].Keys = b.keys, a.KeyIDs()
 	st.assurance = policy.Assess(links)
+	st.owners = a
 	if st.assurance != policy.Unclaimed {
 		st.since, _ = policy.Since(d)
+		st.recovered, _ = policy.Recovered(d)
+	}
+	if st.assurance == policy.ClaimedParked {
+		st.parked, _ = policy.Parked(d)
+		if owners, err := policy.Owners(d); err == nil { // only what is told of them depends on it
+			st.owners = owners
+		}
 	}
 	return st, nil
 }

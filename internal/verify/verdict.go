@@ -179,7 +179,7 @@ func (s Summary) Line(now time.Time) string {
 		return ""
 	}
 	var parts []string
-	for _, a := range []policy.Assurance{policy.Claimed, policy.RecentlyClaimed, policy.Unclaimed} {
+	for _, a := range []policy.Assurance{policy.Claimed, policy.ClaimedParked, policy.RecentlyClaimed, policy.Unclaimed} {
 		if n := s.Verified[a]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, a))
 		}
