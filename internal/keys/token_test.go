@@ -17,60 +17,6 @@ import (
 	"example.com/bailiwick/internal/keys/pkcs11"
 )
 
-const (
-	userPIN   = "428731"
-	officePIN = "87654321"
-)
-
-// softHSM finds the library of SoftHSM2, where Debian, Fedora and Homebrew put it.
-func softHSM(t *testing.T) string {
-	t.Helper()
-	needs(t, "softhsm2", "softhsm2-util")
-	needs(t, "opensc", "pkcs11-tool")
-	for _, pattern := range []string{"/usr/lib/softhsm", "/usr/lib/*/softhsm", "/usr/lib64/pkcs11", "/opt/homebrew/lib/softhsm", "/usr/local/lib/softhsm"} {
-		if found, _ := filepath.Glob(filepath.Join(pattern, "libsofthsm2.so")); len(found) > 0 {
-			return found[0]
-		}
-	}
-	without(t, "libsofthsm2.so is in none of its places")
-	return ""
-}
-
-// device is a SoftHSM2 with tokens of its own.
-type device struct {
-	t      *testing.T
-	module string
-}
-
-func newDevice(t *testing.T) *device {
-	t.Helper()
-	d := &device{t: t, module: softHSM(t)}
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "softhsm2.conf")
-	write(t, conf, fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", dir), 0o600)
-	t.Setenv("SOFTHSM2_CONF", conf) // before the library is loaded; so these tests are not parallel
-	return d
-}
-
-func (d *device) addToken(label string) {
-	d.t.Helper()
-	runs(d.t, nil, "", "softhsm2-util", "--init-token", "--free", "--label", label, "--pin", userPIN, "--so-pin", officePIN)
-}
-
-// tool runs pkcs11-tool on a token.
-func (d *device) tool(label string, args ...string) {
-	d.t.Helper()
-	runs(d.t, nil, "", "pkcs11-tool", append([]string{"--module", d.module, "--token-label", label, "--login", "--pin", userPIN}, args...)...)
-}
-
-func (d *device) addKey(label, kind, object, id string, more ...string) {
-	d.t.Helper()
-	d.tool(label, append([]string{"--keypairgen", "--key-type", kind, "--label", object, "--id", id}, more...)...)
-}
-
-// uri completes the path of a URI.
-func (d *device) uri(path string) string { return "pkcs11:" + path + "?module-path=" + d.module }
-
 // asks counts how often a PIN was asked, and answers.
 type asks struct {
 	n       int
@@ -90,17 +36,17 @@ func tokenOpener(t *testing.T, answer string) (*keys.Opener, *asks) {
 }
 
 func TestTokenSigns(t *testing.T) {
-	d := newDevice(t)
-	d.addToken("spare")
-	d.addToken("my work; 100%")
+	d := keystest.NewSoftHSM(t)
+	d.AddToken("spare")
+	d.AddToken("my work; 100%")
 	token := "token=my%20work%3B%20100%25"
 	for i, k := range []struct{ kind, object string }{
 		{"EC:edwards25519", "ed"}, {"EC:prime256v1", "ec256"}, {"EC:secp384r1", "ec384"}, {"rsa:2048", "rsa"}, {"EC:secp521r1", "ec521"},
 	} {
-		d.addKey("my work; 100%", k.kind, k.object, fmt.Sprintf("0%d", i+1))
+		d.AddKey("my work; 100%", k.kind, k.object, fmt.Sprintf("0%d", i+1))
 	}
-	o, asked := tokenOpener(t, userPIN)
-	listed, err := o.List(t.Context(), d.uri(token))
+	o, asked := tokenOpener(t, keystest.PIN)
+	listed, err := o.List(t.Context(), d.URI(token))
 	if err != nil || len(listed) != 5 {
 		t.Fatalf("List = %v, %v", listed, err)
 	}
@@ -115,7 +61,7 @@ func TestTokenSigns(t *testing.T) {
 	types := map[string]string{"ed": "ed25519", "ec256": "ecdsa-p256", "ec384": "ecdsa-p384", "rsa": "rsa-2048"}
 	for object, want := range types {
 		t.Run(object, func(t *testing.T) {
-			uri := d.uri(token + ";object=" + object)
+			uri := d.URI(token + ";object=" + object)
 			s, err := o.OpenOne(t.Context(), uri)
 			if err != nil {
 				t.Fatal(err)
@@ -137,15 +83,15 @@ func TestTokenSigns(t *testing.T) {
 	if asked.n != 1 || !strings.Contains(asked.prompts[0], "my work; 100%") {
 		t.Errorf("asked for the PIN %d times: %q", asked.n, asked.prompts)
 	}
-	_, err = o.Open(t.Context(), d.uri(token+";object=ec521"))
+	_, err = o.Open(t.Context(), d.URI(token+";object=ec521"))
 	wantErr(t, "P-521", err, keys.ErrUnusable)
-	all, err := o.Open(t.Context(), d.uri(token))
+	all, err := o.Open(t.Context(), d.URI(token))
 	if err != nil || len(all) != 4 {
 		t.Errorf("every key: %v, %v", all, err)
 	}
-	_, err = o.OpenOne(t.Context(), d.uri(token))
+	_, err = o.OpenOne(t.Context(), d.URI(token))
 	wantErr(t, "every key where one is wanted", err, keys.ErrSeveral)
-	byID, err := o.OpenOne(t.Context(), d.uri(token+";id=%02"))
+	byID, err := o.OpenOne(t.Context(), d.URI(token+";id=%02"))
 	if err != nil || byID.Info().Name != "ec256" {
 		t.Errorf("by id: %v, %v", byID, err)
 	}
@@ -155,24 +101,24 @@ func TestTokenSigns(t *testing.T) {
 	if _, err := byID.Sign(t.Context(), []byte("m")); err == nil {
 		t.Error("a key of a closed Opener signs")
 	}
-	if _, err := opener(t, keys.OpenOptions{PIN: asked.pin}).OpenOne(t.Context(), d.uri(token+";id=%02")); err != nil { // the library can be loaded again
+	if _, err := opener(t, keys.OpenOptions{PIN: asked.pin}).OpenOne(t.Context(), d.URI(token+";id=%02")); err != nil { // the library can be loaded again
 		t.Error(err)
 	}
 }
 
 func TestTokenPIN(t *testing.T) {
-	d := newDevice(t)
-	d.addToken("work")
-	d.addKey("work", "EC:prime256v1", "a", "01")
-	d.addKey("work", "EC:prime256v1", "b", "02")
+	d := keystest.NewSoftHSM(t)
+	d.AddToken("work")
+	d.AddKey("work", "EC:prime256v1", "a", "01")
+	d.AddKey("work", "EC:prime256v1", "b", "02")
 	file := filepath.Join(t.TempDir(), "pin")
-	withFile := func(name string) string { return d.uri("token=work;object="+name) + "&pin-source=file:" + file }
+	withFile := func(name string) string { return d.URI("token=work;object="+name) + "&pin-source=file:" + file }
 
 	t.Run("wrong, and never tried again", func(t *testing.T) {
 		o, asked := tokenOpener(t, "111111")
 		for range 3 {
 			for _, object := range []string{"a", "b"} {
-				_, err := o.Open(t.Context(), d.uri("token=work;object="+object))
+				_, err := o.Open(t.Context(), d.URI("token=work;object="+object))
 				wantErr(t, object, err, pkcs11.ErrPIN)
 				if strings.Contains(err.Error(), "111111") || !strings.Contains(err.Error(), "work") {
 					t.Errorf("%v: quotes the PIN, or does not name the token", err)
@@ -185,34 +131,34 @@ func TestTokenPIN(t *testing.T) {
 	})
 	t.Run("empty", func(t *testing.T) {
 		o, _ := tokenOpener(t, "")
-		_, err := o.Open(t.Context(), d.uri("token=work;object=a"))
+		_, err := o.Open(t.Context(), d.URI("token=work;object=a"))
 		wantErr(t, "empty", err, pkcs11.ErrPIN)
 	})
 	t.Run("with a zero byte", func(t *testing.T) {
-		o, _ := tokenOpener(t, userPIN+"\x00x") // C would see the right PIN
-		_, err := o.Open(t.Context(), d.uri("token=work;object=a"))
+		o, _ := tokenOpener(t, keystest.PIN+"\x00x") // C would see the right PIN
+		_, err := o.Open(t.Context(), d.URI("token=work;object=a"))
 		wantErr(t, "zero", err, pkcs11.ErrPIN)
 	})
 	t.Run("nobody to ask", func(t *testing.T) {
-		_, err := opener(t, keys.OpenOptions{}).Open(t.Context(), d.uri("token=work;object=a"))
+		_, err := opener(t, keys.OpenOptions{}).Open(t.Context(), d.URI("token=work;object=a"))
 		if err == nil || !strings.Contains(err.Error(), "nobody to ask") {
 			t.Errorf("%v", err)
 		}
 	})
 	t.Run("from a file", func(t *testing.T) {
-		for what, content := range map[string]string{"a line": userPIN + "\n", "no line end": userPIN, "lines of DOS": userPIN + "\r\nmore\r\n"} {
+		for what, content := range map[string]string{"a line": keystest.PIN + "\n", "no line end": keystest.PIN, "lines of DOS": keystest.PIN + "\r\nmore\r\n"} {
 			write(t, file, content, 0o600)
 			o, asked := tokenOpener(t, "unused")
 			s, err := o.OpenOne(t.Context(), withFile("a"))
 			if err != nil || asked.n != 0 {
 				t.Fatalf("%s: %v, asked %d times", what, err, asked.n)
 			}
-			if !strings.Contains(s.Info().URI, "pin-source=file:"+file) || strings.Contains(s.Info().URI, userPIN) {
+			if !strings.Contains(s.Info().URI, "pin-source=file:"+file) || strings.Contains(s.Info().URI, keystest.PIN) {
 				t.Errorf("URI %s", s.Info().URI)
 			}
 		}
 		write(t, file, "", 0o600)
-		o, _ := tokenOpener(t, userPIN)
+		o, _ := tokenOpener(t, keystest.PIN)
 		if _, err := o.Open(t.Context(), withFile("a")); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("an empty file: %v", err)
 		}
@@ -227,8 +173,8 @@ func TestTokenPIN(t *testing.T) {
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		o, asked := tokenOpener(t, userPIN)
-		_, err := o.Open(ctx, d.uri("token=work;object=a"))
+		o, asked := tokenOpener(t, keystest.PIN)
+		_, err := o.Open(ctx, d.URI("token=work;object=a"))
 		wantErr(t, "cancelled", err, context.Canceled)
 		if asked.n != 0 {
 			t.Error("asked all the same")
@@ -239,11 +185,11 @@ func TestTokenPIN(t *testing.T) {
 // TestTokenAsksEachTime: a key with CKA_ALWAYS_AUTHENTICATE, as the signing key of a PIV card, wants the
 // PIN at every signature.
 func TestTokenAsksEachTime(t *testing.T) {
-	d := newDevice(t)
-	d.addToken("card")
-	d.addKey("card", "EC:prime256v1", "sign", "02", "--always-auth")
-	o, asked := tokenOpener(t, userPIN)
-	s, err := o.OpenOne(t.Context(), d.uri("token=card;object=sign"))
+	d := keystest.NewSoftHSM(t)
+	d.AddToken("card")
+	d.AddKey("card", "EC:prime256v1", "sign", "02", "--always-auth")
+	o, asked := tokenOpener(t, keystest.PIN)
+	s, err := o.OpenOne(t.Context(), d.URI("token=card;object=sign"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,9 +212,9 @@ func TestTokenAsksEachTime(t *testing.T) {
 }
 
 func TestTokenNotThere(t *testing.T) {
-	d := newDevice(t)
-	o, asked := tokenOpener(t, userPIN)
-	_, err := o.Open(t.Context(), d.uri("token=work"))
+	d := keystest.NewSoftHSM(t)
+	o, asked := tokenOpener(t, keystest.PIN)
+	_, err := o.Open(t.Context(), d.URI("token=work"))
 	wantErr(t, "no token at all", err, keys.ErrNoKey)
 	if !strings.Contains(err.Error(), "plugged in") {
 		t.Errorf("%v", err)
@@ -276,10 +222,10 @@ func TestTokenNotThere(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	d.addToken("work")
-	d.addToken("twin")
-	d.addToken("twin")
-	d.addKey("work", "EC:prime256v1", "a", "01")
+	d.AddToken("work")
+	d.AddToken("twin")
+	d.AddToken("twin")
+	d.AddKey("work", "EC:prime256v1", "a", "01")
 	for path, want := range map[string]error{
 		"token=other":                     pkcs11.ErrNoToken,
 		"token=work;serial=0":             pkcs11.ErrNoToken,
@@ -290,7 +236,7 @@ func TestTokenNotThere(t *testing.T) {
 		"object=a":                        keys.ErrSeveral,
 		"token=work;manufacturer=SoftHSM": pkcs11.ErrNoToken,
 	} {
-		_, err := o.Open(t.Context(), d.uri(path))
+		_, err := o.Open(t.Context(), d.URI(path))
 		wantErr(t, path, err, want)
 		if errors.Is(want, pkcs11.ErrNoToken) && !strings.Contains(err.Error(), "token=work") {
 			t.Errorf("%v: does not say what there is", err)
@@ -299,7 +245,7 @@ func TestTokenNotThere(t *testing.T) {
 			t.Errorf("%v: does not tell twins apart", err)
 		}
 	}
-	found, err := o.List(t.Context(), d.uri("object=a")) // in whichever token
+	found, err := o.List(t.Context(), d.URI("object=a")) // in whichever token
 	if err != nil || len(found) != 1 {
 		t.Errorf("List = %v, %v", found, err)
 	}
@@ -312,31 +258,31 @@ func TestTokenNotThere(t *testing.T) {
 // certificate.
 func TestTokenPublicHalf(t *testing.T) {
 	needs(t, "openssl", "openssl")
-	d := newDevice(t)
-	d.addToken("piv")
+	d := keystest.NewSoftHSM(t)
+	d.AddToken("piv")
 	dir := t.TempDir()
 	pem, der, cert := filepath.Join(dir, "k.pem"), filepath.Join(dir, "k.der"), filepath.Join(dir, "c.der")
 	runs(t, nil, "", "openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", pem)
 	runs(t, nil, "", "openssl", "pkey", "-in", pem, "-outform", "DER", "-out", der)
 	runs(t, nil, "", "openssl", "req", "-x509", "-new", "-key", pem, "-subj", "/CN=alice", "-days", "2", "-outform", "DER", "-out", cert)
-	d.tool("piv", "--write-object", der, "--type", "privkey", "--label", "certified", "--id", "01", "--usage-sign")
-	d.tool("piv", "--write-object", cert, "--type", "cert", "--label", "alice's certificate", "--id", "01")
-	d.tool("piv", "--write-object", der, "--type", "privkey", "--label", "alone", "--id", "02", "--usage-sign")
+	d.Tool("piv", "--write-object", der, "--type", "privkey", "--label", "certified", "--id", "01", "--usage-sign")
+	d.Tool("piv", "--write-object", cert, "--type", "cert", "--label", "alice's certificate", "--id", "01")
+	d.Tool("piv", "--write-object", der, "--type", "privkey", "--label", "alone", "--id", "02", "--usage-sign")
 
-	o, _ := tokenOpener(t, userPIN)
-	s, err := o.OpenOne(t.Context(), d.uri("token=piv;id=%01"))
+	o, _ := tokenOpener(t, keystest.PIN)
+	s, err := o.OpenOne(t.Context(), d.URI("token=piv;id=%01"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	keystest.Run(t, s)
-	shown, err := o.Show(t.Context(), d.uri("token=piv;id=%01"))
+	shown, err := o.Show(t.Context(), d.URI("token=piv;id=%01"))
 	if err != nil || shown.Public.ID() != s.Public().ID() {
 		t.Errorf("Show = %+v, %v", shown, err)
 	}
 	if _, err := o.OpenOne(t.Context(), shown.URI); err != nil {
 		t.Errorf("the shown URI: %v", err)
 	}
-	_, err = o.Open(t.Context(), d.uri("token=piv;id=%02"))
+	_, err = o.Open(t.Context(), d.URI("token=piv;id=%02"))
 	wantErr(t, "alone", err, keys.ErrUnusable)
 }
 
@@ -364,10 +310,10 @@ func TestModules(t *testing.T) {
 	if !strings.Contains(err.Error(), keys.ModuleVariable) {
 		t.Errorf("%v", err)
 	}
-	d := newDevice(t)
-	d.addToken("work")
-	d.addKey("work", "EC:prime256v1", "a", "01")
-	o := opener(t, keys.OpenOptions{Getenv: environment(keys.ModuleVariable, d.module)})
+	d := keystest.NewSoftHSM(t)
+	d.AddToken("work")
+	d.AddKey("work", "EC:prime256v1", "a", "01")
+	o := opener(t, keys.OpenOptions{Getenv: environment(keys.ModuleVariable, d.Module)})
 	if _, err := o.Show(t.Context(), "pkcs11:token=work;object=a"); err != nil {
 		t.Error(err)
 	}
