@@ -32,18 +32,30 @@ func (s Signers) check(countersigned bool) error {
 // keyring holds the online keys by what they can sign. Safe for concurrent use.
 type keyring struct {
 	mu   sync.RWMutex // guards keys
-	keys []key.Signer
+	keys []heldKey
+}
+
+// heldKey is a key with its id, which takes time to work out.
+type heldKey struct {
+	id     key.ID
+	signer key.Signer
 }
 
 func newKeyring(s Signers) *keyring {
-	all := append([]key.Signer{s.Registry, s.Snapshot, s.Timestamp}, s.Others...)
-	return &keyring{keys: slices.DeleteFunc(all, func(s key.Signer) bool { return s == nil })}
+	k := new(keyring)
+	for _, signer := range append([]key.Signer{s.Registry, s.Snapshot, s.Timestamp}, s.Others...) {
+		if signer != nil {
+			k.add(signer)
+		}
+	}
+	return k
 }
 
 func (k *keyring) add(s key.Signer) {
+	held := heldKey{s.Public().ID(), s}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.keys = append(slices.Clip(k.keys), s)
+	k.keys = append(k.keys, held)
 }
 
 // holds reports whether one key at hand satisfies an authority.
@@ -59,9 +71,9 @@ func (k *keyring) signer(role tuf.RoleName, a tuf.Authority) (key.Signer, error)
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	for _, s := range k.keys {
-		if _, ok := a.Key(s.Public().ID()); ok {
-			return s, nil
+	for _, held := range k.keys {
+		if _, ok := a.Key(held.id); ok {
+			return held.signer, nil
 		}
 	}
 	return nil, fmt.Errorf("none of the keys at hand may sign %s; the repository names %v: %w", role, a.KeyIDs(), ErrWrongKey)
