@@ -125,10 +125,7 @@ func closedText(r *server.OperatorRequestAnswer) string {
 func missingText(m *server.OperatorMissingAnswer) string {
 	who := make([]string, len(m.Keys))
 	for i, id := range m.Keys {
-		who[i] = shown(id)
-		if len(who[i]) > 12 {
-			who[i] = who[i][:12]
-		}
+		who[i] = fmt.Sprintf("key %.12s", shown(id))
 		if i < len(m.Holders) && m.Holders[i] != "" {
 			who[i] = shown(m.Holders[i])
 		}

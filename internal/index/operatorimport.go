@@ -56,6 +56,33 @@ func sittingError(what string, err error) error {
 	return r
 }
 
+// offlineError turns what the publisher says about a signing request of operators into a refusal. Operators are told
+// the cause itself: they are the ones who can mend it.
+func offlineError(id string, err error) error {
+	var refused *sitting.Refused
+	switch {
+	case errors.As(err, &refused):
+		return sittingError("request "+id, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("publishing request %s: %w", id, err)
+	}
+	kind := Unavailable
+	for _, mistake := range []error{publish.ErrInvalid, publish.ErrUnsigned, publish.ErrExpired, publish.ErrWrongKey, publish.ErrNoRecovery, publish.ErrTooEarly} {
+		if errors.Is(err, mistake) {
+			kind = Invalid
+		}
+	}
+	if errors.Is(err, publish.ErrBusy) {
+		kind = Busy
+	}
+	r := refuse(kind, "request %s was not published: %v", id, err)
+	if len(err.Error()) > maxMessage-60 {
+		r.Detail = err.Error()
+	}
+	r.Err = err
+	return r
+}
+
 // Import brings a signing request of operators in, with the signatures that it has. With the last signature that
 // it needs it is published at once; until then signatures add up, from whoever brings them. The same file may be
 // imported again. Nothing is kept of a request that is refused.
@@ -102,7 +129,7 @@ func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (Operat
 	}
 	done, err := x.publisher.Publish(ctx, publish.Offline{Request: r, Token: a.id, Closes: closes})
 	if err != nil {
-		return OperatorOutcome{}, sittingError("request "+id, err)
+		return OperatorOutcome{}, offlineError(id, err)
 	}
 	x.dropOvertaken(ctx)
 	return OperatorOutcome{ID: id, Publication: done.Publication, New: len(fresh)}, nil

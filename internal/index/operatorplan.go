@@ -106,10 +106,13 @@ func (x *Index) wishes(ctx context.Context, w *SittingWishes) (sitting.Wishes, e
 		return out, nil
 	}
 	out.Renew = w.Renew
-	if len(w.Only) > 0 {
+	switch {
+	case len(w.Only) > 0:
 		out.Only = w.Only
-	} else {
-		out.MinAge = max(w.MinAge, time.Nanosecond) // zero would promote none
+	case w.MinAge > 0:
+		out.MinAge = w.MinAge
+	default:
+		out.Promote = func(pypi.Project, time.Time, tuf.Authority) bool { return true }
 	}
 	var err error
 	if out.Notes, err = x.notes(ctx, w.Popular); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // Kinds of operators' requests, for lists. What a request may do does not depend on its kind.
 const (
-	KindSitting = "sitting" // projects change hands
+	KindSitting = "sitting" // over the claimed tree
 	KindRenewal = "renewal" // the same content, signed anew
 	KindRoot    = "root"    // a new version of root
 	KindKeys    = "keys"    // other keys for the index's own roles
@@ -84,7 +84,8 @@ func (d *digest) kind() string {
 		return KindRoot
 	case has(sitting.TreeKeys, sitting.BinKeys):
 		return KindKeys
-	case has(sitting.Promoted, sitting.Rekeyed, sitting.Recovered, sitting.Parked):
+	}
+	if _, ok := d.Bases[policy.RoleClaimed]; ok {
 		return KindSitting
 	}
 	return KindRenewal
@@ -115,7 +116,7 @@ func (d *digest) title(v *sitting.Verdict) string {
 			parts = append(parts, fmt.Sprintf(w.many, n))
 		}
 	}
-	if renewed := d.renewed(v); renewed != "" {
+	if renewed := d.renewed(v, len(parts) > 0); renewed != "" {
 		parts = append(parts, renewed)
 	}
 	if len(parts) == 0 {
@@ -124,11 +125,11 @@ func (d *digest) title(v *sitting.Verdict) string {
 	return strings.Join(parts, ", ")
 }
 
-// renewed names what is signed anew and does not change otherwise.
-func (d *digest) renewed(v *sitting.Verdict) string {
+// renewed names what is signed anew and does not change otherwise. With other changes, claimed goes without saying.
+func (d *digest) renewed(v *sitting.Verdict, others bool) string {
 	var roles []sitting.Result
 	for _, c := range v.Changes {
-		if c.Kind != sitting.Renewed && c.Kind != sitting.RootRenewed {
+		if c.Kind != sitting.Renewed && c.Kind != sitting.RootRenewed || others && c.Role == policy.RoleClaimed {
 			continue
 		}
 		if r, ok := v.Result(c.Role); ok {
