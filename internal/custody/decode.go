@@ -51,6 +51,13 @@ func Decode(data []byte) (*Proposal, error) {
 		}
 		p.Requests = append(p.Requests, r)
 	}
+	for range h.deleted {
+		path, err := readPath(rest)
+		if err != nil {
+			return nil, err
+		}
+		p.Deleted = append(p.Deleted, path)
+	}
 	for range h.record {
 		line, err := rest.next("an entry of the record")
 		if err != nil {
@@ -103,8 +110,8 @@ func (l *lines) take(n int64) ([]byte, error) {
 
 // counts says what follows the header.
 type counts struct {
-	roles, requests, record int64
-	sittings                []int64
+	roles, requests, deleted, record int64
+	sittings                         []int64
 }
 
 // reader reads one line in one pass. The first fault sticks.
@@ -177,6 +184,7 @@ func (p *Proposal) readHeader(l *lines) (*counts, error) {
 			}
 		}},
 		member{"base", func() { r.sum(&p.Base) }},
+		member{"deleted", func() { c.deleted = r.count(MaxDeleted) }},
 		member{"number", func() { p.Number = r.Int() }},
 		member{"publication", func() { p.Publication = r.Int() }},
 		member{"record", func() { c.record = r.count(MaxEntries) }},
@@ -192,6 +200,19 @@ func (p *Proposal) readHeader(l *lines) (*counts, error) {
 		}},
 		member{"time", func() { p.Time = r.time() }},
 	)
+}
+
+func readPath(l *lines) (tuf.TargetPath, error) {
+	line, err := l.next("the path of a file")
+	if err != nil {
+		return "", err
+	}
+	r := cjson.New(line, 1)
+	path := tuf.TargetPath(r.Bytes())
+	if err := r.End(); err != nil {
+		return "", refuse(Malformed, "", "this is not the path of a file: %v", err)
+	}
+	return path, nil
 }
 
 func readRole(l *lines) (Role, error) {

@@ -32,6 +32,9 @@ func (p *Proposal) Encode() ([]byte, error) {
 		}
 		body = append(append(body, line...), '\n')
 	}
+	for _, path := range p.Deleted {
+		body = append(cjson.AppendWire(body, cjson.AppendString(nil, path)), '\n')
+	}
 	for i := range p.Record {
 		body = append(p.Record[i].AppendCanonical(body), '\n')
 	}
@@ -63,6 +66,7 @@ func (p *Proposal) header(b []byte, sittings []int) []byte {
 	b = append(b, '{')
 	number(`"bailiwick-proposal"`, format)
 	text(`"base"`, hex.EncodeToString(p.Base[:]))
+	number(`"deleted"`, int64(len(p.Deleted)))
 	number(`"number"`, p.Number)
 	number(`"publication"`, p.Publication)
 	number(`"record"`, int64(len(p.Record)))
@@ -117,8 +121,15 @@ func (p *Proposal) check() error {
 	case len(p.Roles) > MaxRoles || len(p.Requests) > MaxRequests || len(p.Sittings) > MaxSittings || len(p.Record) > MaxEntries:
 		return refuse(Malformed, "", "the proposal has %d roles, %d requests of maintainers, %d of operators and %d entries of the record; at most %d, %d, %d and %d are possible",
 			len(p.Roles), len(p.Requests), len(p.Sittings), len(p.Record), MaxRoles, MaxRequests, MaxSittings, MaxEntries)
+	case len(p.Deleted) > MaxDeleted:
+		return refuse(Malformed, "", "the proposal deletes %d files; at most %d are possible", len(p.Deleted), MaxDeleted)
 	case p.Snapshot.Name != tuf.RoleSnapshot:
 		return refuse(Malformed, p.Snapshot.Name, "where the snapshot has to be, there is the role %.80q", p.Snapshot.Name)
+	}
+	for _, path := range p.Deleted {
+		if _, err := tuf.ParseTargetPath(string(path)); err != nil {
+			return refuse(Malformed, "", "the proposal deletes %.120q, which is no path of a file", path)
+		}
 	}
 	for i := range p.Roles {
 		if err := p.Roles[i].check(); err != nil {

@@ -57,6 +57,7 @@ type judge struct {
 	seen    map[pypi.Project]bool          // projects that something in the proposal is about
 	keys    map[tuf.RoleName]tuf.Authority // who signs a project afterwards, where that changes
 	rotated map[tuf.RoleName]bool          // what a change of the registry key makes void
+	deleted map[tuf.TargetPath]bool        // what the proposal says was deleted
 	head    record.Head                    // of the record, afterwards
 	looked  map[pypi.Project]*ceremony.Standing
 	out     *Verdict
@@ -78,7 +79,10 @@ func Judge(m *Moment, p *Proposal, now time.Time) (*Verdict, error) {
 		m: m, p: p, now: now, layout: layout, root: m.Set.Root(),
 		offline: make(map[tuf.RoleName]*tuf.Targets), edits: make(map[tuf.RoleName]*binEdit), seen: make(map[pypi.Project]bool),
 		keys: make(map[tuf.RoleName]tuf.Authority), rotated: make(map[tuf.RoleName]bool), looked: make(map[pypi.Project]*ceremony.Standing),
-		out: &Verdict{Roles: make(map[tuf.RoleName]int64)},
+		deleted: make(map[tuf.TargetPath]bool, len(p.Deleted)), out: &Verdict{Roles: make(map[tuf.RoleName]int64)},
+	}
+	for _, path := range p.Deleted {
+		j.deleted[path] = true
 	}
 	for _, step := range []func() error{
 		p.check, j.place, j.sittings, j.rotation, j.requests, j.projects, j.bins, j.resigned, j.record, j.snapshot,

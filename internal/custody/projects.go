@@ -194,6 +194,9 @@ func (j *judge) listing(p pypi.Project, role tuf.RoleName, base, next *tuf.Targe
 		edit.Put = append(edit.Put, t)
 	}
 	for path := range was {
+		if !j.deleted[path] {
+			return edit, refuse(Vanished, role, "%s no longer lists %s, and nobody is said to have deleted it", role, path)
+		}
 		edit.Remove = append(edit.Remove, path)
 	}
 	slices.Sort(edit.Remove)

@@ -18,6 +18,7 @@ const (
 	MaxRequests = 1024      // signing requests of maintainers
 	MaxSittings = 8         // signing requests of operators
 	MaxEntries  = 70_000    // of the record
+	MaxDeleted  = 100_000   // files
 	MaxAge      = time.Hour // between the time of a proposal and the clock of the signer, in either direction
 	maxSigs     = 32        // on one role
 	maxSig      = 2048      // bytes of one
@@ -41,6 +42,9 @@ type Proposal struct {
 	// Requests are those of maintainers whose roles are published with it, Sittings those of operators.
 	Requests []*ceremony.Request
 	Sittings []*sitting.Request
+	// Deleted are the files of projects without maintainers that somebody has deleted. It is the server's word;
+	// what is gone without being named here has vanished. Their names are never used again.
+	Deleted []tuf.TargetPath
 	// Record are the entries that it appends to the record.
 	Record []record.Entry
 }

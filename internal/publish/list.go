@@ -106,6 +106,18 @@ func (l *fileList) failure() error { return l.err }
 // touched reports whether the project's role needs a new version.
 func (l *fileList) touched() bool { return l.renew || len(l.changed) > 0 }
 
+// deleted returns the published files that the list loses, by path.
+func (l *fileList) deleted() []tuf.TargetPath {
+	var out []tuf.TargetPath
+	for path, t := range l.changed {
+		if t == nil && l.base != nil && listed(l.base, path) {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // draft renders the new version of the project's role.
 func (l *fileList) draft(issue repo.Issue) (*repo.Draft, error) {
 	paths := slices.Sorted(maps.Keys(l.changed))

@@ -156,6 +156,11 @@ func (b *batch) proposal() *custody.Proposal {
 		}
 	}
 	slices.SortFunc(p.Roles, func(x, y custody.Role) int { return strings.Compare(string(x.Name), string(y.Name)) })
+	for _, l := range b.order {
+		if l.err == nil {
+			p.Deleted = append(p.Deleted, l.deleted()...)
+		}
+	}
 	for _, s := range sortedByProject(b.signs) {
 		if s.err == nil {
 			p.Requests = append(p.Requests, s.request)
