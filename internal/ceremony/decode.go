@@ -276,8 +276,8 @@ func (d *decoder) signature() []byte {
 // seen without the repository.
 func (r *Request) check() error {
 	switch {
-	case r.Kind != Claim && r.Kind != Release && r.Kind != Rekey:
-		return refuse(Malformed, "", "the request is of kind %.40q; there are claim, release and rekey", r.Kind)
+	case r.Kind != Claim && r.Kind != Release && r.Kind != Rekey && r.Kind != Recover:
+		return refuse(Malformed, "", "the request is of kind %.40q; there are claim, release, rekey and recover", r.Kind)
 	case r.Project.IsZero():
 		return refuse(Malformed, "", "the request names no project")
 	case !plain(r.Note, MaxNote) || !plain(r.By, MaxBy):

@@ -40,7 +40,7 @@ func (j *judge) files() error {
 	if n := len(j.out.Removed); j.r.Kind == Claim && n > 0 {
 		return refuse(Altered, j.role, "the claim leaves out %d of the files that are listed now, %s first; a claim adopts all of them", n, fileName(j.out.Removed[0]))
 	}
-	if n := len(j.out.Added); n > 0 && (j.r.Kind == Rekey || j.r.Kind == Claim && j.s.Base != nil) {
+	if n := len(j.out.Added); n > 0 && (j.r.Kind == Rekey || j.r.Kind == Recover || j.r.Kind == Claim && j.s.Base != nil) {
 		return refuse(Altered, j.role, "a %s adds no files, and this one adds %d, %s first; release them afterwards", j.r.Kind, n, fileName(j.out.Added[0].Path))
 	}
 	if err := j.noFilesWhenArchived(); err != nil {

@@ -70,6 +70,9 @@ func (j *judge) request() error {
 		return refuse(Expired, "", "the request has expired at %s; make it anew", tuf.FormatTime(r.Expires))
 	}
 	claimed := s.Assurance != policy.Unclaimed
+	if s.IsParked() && (r.Kind == Claim || r.Kind == Release) {
+		return refuse(Parked, j.role, "%s", s.ParkedText())
+	}
 	if r.Kind == Claim && claimed {
 		return refuse(Claimed, j.role, "%s is claimed already; its maintainers can add a key, nobody can displace them", s.Project)
 	}
@@ -164,6 +167,10 @@ func (j *judge) authority() error {
 		return refuse(Key, j.role, "a release can not change the recovery keys; make it a rekey")
 	case j.r.Kind == Rekey && same && j.out.Authority.Equal(j.s.Authority):
 		return refuse(Key, j.role, "the request changes neither keys nor threshold; make it a release")
+	case j.r.Kind == Recover && j.out.Authority.Equal(j.s.Owners):
+		return refuse(Key, j.role, "these are the keys that %s has, and they need no operators: make it a rekey", j.s.Project)
+	case j.r.Kind == Recover && same && len(recovery) > 0:
+		return refuse(Key, j.role, "the recovery keys from before could take %s back; leave them out, or name others", j.s.Project)
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ const (
 	NotStaged    Reason = "not-staged"    // a file that nobody uploaded, or with other content
 	Altered      Reason = "altered"       // what is said of a published file was changed
 	Archived     Reason = "archived"      // files for a project that its maintainers have archived
+	Parked       Reason = "parked"        // the project is parked: nothing is added to it until its maintainers are back
 	Dates        Reason = "dates"         // the expiry of a role is out of range
 )
 

@@ -19,6 +19,7 @@ const (
 	Claim   Kind = "claim"   // give a project to the keys that sign the request
 	Release Kind = "release" // change the list of files, or what a sub-role may do
 	Rekey   Kind = "rekey"   // change the keys or the threshold of a project
+	Recover Kind = "recover" // ask operators to give a project whose keys are lost to the keys that sign the request
 )
 
 // Bounds of a request.
@@ -50,8 +51,8 @@ type Request struct {
 	// Bases are the newest published versions of the roles that have a payload, 0 for a role that
 	// was never published. The payload's version is one higher.
 	Bases map[tuf.RoleName]int64
-	// Keys and Threshold say who signs the project's role from now on. Claims and rekeys have
-	// them, releases do not.
+	// Keys and Threshold say who signs the project's role from now on. Claims, rekeys and
+	// recoveries have them, releases do not.
 	Keys      []*key.Public
 	Threshold int
 	Payloads  []Payload

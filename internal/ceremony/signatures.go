@@ -42,7 +42,10 @@ func (j *judge) signatures() error {
 			return err
 		}
 	}
-	if j.r.Kind == Rekey && j.s.Tree == policy.RoleClaimed {
+	switch {
+	case j.r.Kind == Recover:
+		j.out.Offline, j.out.By = j.s.Layout.ClaimedBin(j.s.Project), ByOperators
+	case j.r.Kind == Rekey && j.s.Tree == policy.RoleClaimed:
 		j.out.Offline = j.s.Bin
 	}
 	return nil
@@ -53,7 +56,7 @@ func (j *judge) oldKeys(b *ballot) ([]*key.Public, error) {
 	if j.r.Kind != Rekey || b.payload.Role != j.role {
 		return nil, nil
 	}
-	b.want(keysOf(j.s.Authority))
+	b.want(keysOf(j.s.Owners))
 	recovery, err := RecoveryKeys(j.s.Base)
 	if err != nil {
 		return nil, err
@@ -104,8 +107,10 @@ func (j *judge) needs(b *ballot, edge tuf.Authority, recovery []*key.Public) {
 		j.need(b, keys, edge.Threshold(), "its threshold")
 	case j.r.Kind == Claim:
 		j.need(b, keys, len(keys), "every key of a claim signs it")
+	case j.r.Kind == Recover:
+		j.need(b, keys, len(keys), "every key that gets the project signs")
 	default:
-		old := keysOf(j.s.Authority)
+		old := keysOf(j.s.Owners)
 		j.need(b, keys, edge.Threshold(), "the new threshold")
 		var added []*key.Public
 		for _, k := range keys {
@@ -115,11 +120,11 @@ func (j *judge) needs(b *ballot, edge tuf.Authority, recovery []*key.Public) {
 		}
 		j.need(b, added, len(added), "every added key signs")
 		switch {
-		case b.have(old) >= j.s.Authority.Threshold():
+		case b.have(old) >= j.s.Owners.Threshold():
 			j.out.By = ByKeys
 		case b.have(recovery) > 0:
 			j.out.By = ByRecovery
-		case j.oneLess(old, keys):
+		case !j.s.IsParked() && j.oneLess(old, keys):
 			if b.have(keys) >= edge.Threshold() {
 				j.out.By = ByAccount
 			}
@@ -128,7 +133,7 @@ func (j *judge) needs(b *ballot, edge tuf.Authority, recovery []*key.Public) {
 			if len(recovery) > 0 {
 				why += ", or one recovery key"
 			}
-			j.need(b, old, j.s.Authority.Threshold(), why)
+			j.need(b, old, j.s.Owners.Threshold(), why)
 		}
 	}
 }

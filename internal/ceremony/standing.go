@@ -24,9 +24,12 @@ type Standing struct {
 	// Chain are the roles below top-level targets that lead to Bin, Bin included. Nobody may change it.
 	Chain     []tuf.RoleName
 	Authority tuf.Authority // who signs the project's role; the zero value if there is none
-	Since     time.Time     // since when it is claimed; zero: the delegation does not tell
-	Base      *tuf.Targets  // the project's role as published; nil if there is none
-	Subs      []Sub         // the sub-roles that Base delegates to, in its order
+	// Owners is whose the project is: Authority, but of a parked project the maintainers from whom it was parked.
+	Owners tuf.Authority
+	Parked time.Time    // since when it is parked; zero: it is not, or the delegation does not tell
+	Since  time.Time    // since when it is claimed; zero: the delegation does not tell
+	Base   *tuf.Targets // the project's role as published; nil if there is none
+	Subs   []Sub        // the sub-roles that Base delegates to, in its order
 
 	set *trust.Set
 	own map[[32]byte]tuf.RoleName // keys of the repository itself, by fingerprint
@@ -73,6 +76,10 @@ func (s *Standing) read(load trust.Loader, d tuf.Delegation) error {
 		return fmt.Errorf("reading the keys of project %s: %w", s.Project, err)
 	}
 	s.Since, _ = policy.Since(d)
+	s.Parked, _ = policy.Parked(d)
+	if s.Owners, err = policy.Owners(d); err != nil {
+		s.Owners = s.Authority // nobody can take it back by keys that can not be read
+	}
 	role := policy.ProjectRole(s.Project)
 	if s.Base, err = Role(s.set, load, s.Below(role)...); err != nil {
 		return err

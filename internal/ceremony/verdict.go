@@ -17,6 +17,8 @@ const (
 	ByKeys     Way = "old keys" // the threshold that the project had
 	ByRecovery Way = "recovery" // a recovery key registered beforehand
 	ByAccount  Way = "account"  // a token, for the removal of one key of a team in which all must sign
+	// ByOperators: nobody who has the project agreed. Operators announce it, wait, and sign it offline.
+	ByOperators Way = "operators"
 )
 
 // Verdict is what a request may do to a project, and what it still needs.
@@ -89,6 +91,8 @@ func (v *Verdict) Next() string {
 			parts[i] = m.String()
 		}
 		return "still to sign: " + strings.Join(parts, "; ")
+	case v.Offline != "" && v.By == ByOperators:
+		return fmt.Sprintf("needs the operators of the index: they announce the recovery with bailiwick recover, wait for objections, and sign %s at a sitting after that; until then the old keys hold, and whatever they sign cancels it", v.Offline)
 	case v.Offline != "":
 		return fmt.Sprintf("needs the offline key of %s: the operators of the index sign it at their next sitting, until then the old keys hold", v.Offline)
 	}

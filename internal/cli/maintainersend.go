@@ -79,10 +79,10 @@ func wanted(r *ceremony.Request, s *ceremony.Standing, role tuf.RoleName) ([]*ke
 		a, err := subAuthority(r, s, role)
 		return usableKeys(a), err
 	}
-	if r.Kind == ceremony.Claim {
+	if r.Kind == ceremony.Claim || r.Kind == ceremony.Recover {
 		return r.Keys, nil
 	}
-	list := usableKeys(s.Authority)
+	list := usableKeys(s.Owners)
 	if r.Kind == ceremony.Release {
 		return list, nil
 	}

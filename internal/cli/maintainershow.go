@@ -51,7 +51,7 @@ func (m *maintainer) printChange(r *ceremony.Request, s *ceremony.Standing, uplo
 	if err != nil {
 		return fmt.Errorf("reading the keys of the request: %w", err)
 	}
-	before := s.Authority
+	before := s.Owners
 	if r.Kind == ceremony.Claim {
 		before = tuf.Authority{} // the registry's key was nobody's
 	}

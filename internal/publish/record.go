@@ -71,7 +71,7 @@ func (s *signing) entries() []RecordEntry {
 	role := policy.ProjectRole(s.request.Project)
 	var out []RecordEntry
 	if s.cancels != nil {
-		out = append(out, s.cancels.cancelled(s.standing.Authority, "the maintainers of the project have signed something"))
+		out = append(out, s.cancels.cancelled(s.standing.Authority, contradicted))
 	}
 	e := RecordEntry{Role: role, Old: record.KeysOf(before), New: record.KeysOf(after)}
 	switch {

@@ -19,16 +19,23 @@ import (
 // DefaultRecoveryDelay is how long an announced recovery waits, if nothing else is configured.
 const DefaultRecoveryDelay = 14 * 24 * time.Hour
 
+// Bounds of how long one announcement may have a recovery wait: time for the maintainers to notice, and to object.
+const (
+	MinRecoveryDelay = 72 * time.Hour
+	MaxRecoveryDelay = 90 * 24 * time.Hour
+)
+
 // Announcement announces that a claimed project will get other keys, because its maintainers have lost
 // theirs. Nothing changes by it but the public record, and the owners of the project are told. An [Offline] with that
-// very change takes effect after Config.RecoveryDelay at the earliest. As soon as the project's present keys sign anything,
+// very change takes effect after the delay at the earliest. As soon as the project's present keys sign anything,
 // the recovery is cancelled.
 type Announcement struct {
 	Project   pypi.Project
 	Keys      []*key.Public // that sign the project's role afterwards
 	Threshold int
-	Text      string // why, one line for everybody to read; required
-	Token     string // of who announced it
+	Delay     time.Duration // MinRecoveryDelay to MaxRecoveryDelay; zero: Config.RecoveryDelay
+	Text      string        // why, one line for everybody to read; required
+	Token     string        // of who announced it
 }
 
 // Withdrawal cancels a recovery that waits.
@@ -36,6 +43,19 @@ type Withdrawal struct {
 	Project pypi.Project
 	Text    string // why, one line for everybody to read; required
 	Token   string // of who withdrew it
+	// Contradicted: the project's present keys have signed something, so it is not the operators who withdraw it.
+	Contradicted bool
+}
+
+// contradicted is what the record and owners are told of a recovery that its project's keys have ended.
+const contradicted = "the maintainers of the project have signed something"
+
+// why is the text of the entry and the event.
+func (c Withdrawal) why() string {
+	if c.Contradicted {
+		return contradicted + ": " + c.Text
+	}
+	return "withdrawn by the operators: " + c.Text
 }
 
 // Announce publishes an announcement and returns what waits from then on. Errors, besides those of
@@ -57,6 +77,9 @@ func (c Withdrawal) target() pypi.Project   { return c.Project }
 func (c Announcement) check() error {
 	if err := checkCall("announcing the recovery of", c.Project, c.Text, c.Token); err != nil {
 		return err
+	}
+	if c.Delay != 0 && (c.Delay < MinRecoveryDelay || c.Delay > MaxRecoveryDelay) {
+		return fmt.Errorf("announcing the recovery of %s: a delay of %s; it is between %s and %s: %w", c.Project, c.Delay, MinRecoveryDelay, MaxRecoveryDelay, ErrInvalid)
 	}
 	if len(c.Keys) > ceremony.MaxKeys {
 		return fmt.Errorf("announcing the recovery of %s: %d keys; a project has at most %d: %w", c.Project, len(c.Keys), ceremony.MaxKeys, ErrInvalid)
@@ -133,18 +156,22 @@ func (b *batch) announce(ctx context.Context, c Announcement) (edit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("announcing the recovery of %s: %w: %w", c.Project, err, ErrInvalid)
 	}
-	if a.Equal(standing.Authority) {
+	if a.Equal(standing.Owners) {
 		return nil, fmt.Errorf("announcing the recovery of %s: these are the keys that it has: %w", c.Project, ErrInvalid)
 	}
+	delay := c.Delay
+	if delay == 0 {
+		delay = b.delay
+	}
 	r := Recovery{
-		Project: c.Project, Announced: b.at, NotBefore: b.at.Add(b.delay).Truncate(time.Second),
+		Project: c.Project, Announced: b.at, NotBefore: b.at.Add(delay).Truncate(time.Second),
 		Keys: c.Keys, Threshold: c.Threshold, Text: c.Text, Token: c.Token,
 	}
 	b.calls[c.Project] = &call{
 		recovery: r,
 		entry: RecordEntry{
 			Kind: record.RecoveryAnnounced, Role: policy.ProjectRole(c.Project), NotBefore: r.NotBefore,
-			Old: record.KeysOf(standing.Authority), New: record.KeysOf(a), Text: c.Text,
+			Old: record.KeysOf(standing.Owners), New: record.KeysOf(a), Text: c.Text,
 		},
 		event: Event{
 			Project: c.Project, Kind: EventRecoveryAnnounced, Time: b.at, Token: c.Token,
@@ -170,8 +197,8 @@ func (b *batch) withdraw(ctx context.Context, c Withdrawal) (edit, error) {
 	r.Outcome, r.Closed = record.RecoveryCancelled, b.number()
 	b.calls[c.Project] = &call{
 		recovery: r,
-		entry:    r.cancelled(standing.Authority, "withdrawn by the operators: "+c.Text),
-		event:    Event{Project: c.Project, Kind: EventRecoveryCancelled, Time: b.at, Token: c.Token, Text: "withdrawn by the operators: " + c.Text},
+		entry:    r.cancelled(standing.Owners, c.why()),
+		event:    Event{Project: c.Project, Kind: EventRecoveryCancelled, Time: b.at, Token: c.Token, Text: c.why()},
 	}
 	return b.calls[c.Project], nil
 }

@@ -277,7 +277,7 @@ func (b *batch) publishSigned(p *Publication) {
 		s.event.Publication = p.Number
 		p.Events = append(p.Events, s.event)
 		if s.cancels != nil {
-			e := Event{Project: s.event.Project, Kind: EventRecoveryCancelled, Time: b.at, Publication: p.Number, Text: "the maintainers of the project have signed something"}
+			e := Event{Project: s.event.Project, Kind: EventRecoveryCancelled, Time: b.at, Publication: p.Number, Text: contradicted}
 			p.Events = append(p.Events, e)
 		}
 		p.Closed = append(p.Closed, s.event.Request)
