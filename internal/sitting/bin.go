@@ -3,6 +3,7 @@ package sitting
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,9 +25,10 @@ type binChange struct {
 type hand struct {
 	project        pypi.Project
 	bin            *binChange
-	old, now       tuf.Delegation // old is the zero value for a project that is delegated anew
-	signed, signs  tuf.Authority  // who signed the project's role, and who will
-	had            tuf.Authority  // whose it was: signed, but for a parked project its maintainers
+	old, now       tuf.Delegation    // old is the zero value for a project that is delegated anew
+	members        map[string][]byte // of the entry now
+	signed, signs  tuf.Authority     // who signed the project's role, and who will
+	had            tuf.Authority     // whose it was: signed, but for a parked project its maintainers
 	since          time.Time
 	wasParked      bool
 	parked         bool
@@ -201,12 +203,13 @@ func (j *judge) handed(role tuf.RoleName, b *binChange, old, now tuf.Delegation)
 	if !ok || j.layout.ClaimedBin(p) != role {
 		return nil, refuse(Outside, role, "the payload of %s delegates to %.80q, which is no project of this bin", role, now.Name())
 	}
-	h := &hand{project: p, bin: b, old: old, now: now}
-	allowed := changeable
+	h := &hand{project: p, bin: b, old: old, now: now, members: membersOf(now.Raw())}
+	allowed, changed := changeable, []string(nil)
 	if h.fresh() {
-		allowed = ofNewEntry
+		allowed, changed = ofNewEntry, slices.Sorted(maps.Keys(h.members))
+	} else {
+		changed = differing(old.Raw(), now.Raw())
 	}
-	changed := differing(old.Raw(), now.Raw())
 	for _, name := range changed {
 		if !slices.Contains(allowed, name) {
 			return nil, refuse(NotAllowed, role, "the payload of %s changes %.40q in its delegation to %s, which no request may", role, name, now.Name())
@@ -232,8 +235,7 @@ func (h *hand) read() error {
 		return err
 	}
 	h.since, _ = policy.Since(h.now)
-	members := membersOf(h.now.Raw())
-	if h.parked = members[policy.ParkedMember] != nil; h.parked != (members[policy.ParkedKeysMember] != nil) {
+	if h.parked = h.members[policy.ParkedMember] != nil; h.parked != (h.members[policy.ParkedKeysMember] != nil) {
 		return refuse(NotAllowed, role, "the entry of %s has one of %q and %q and not the other", role, policy.ParkedMember, policy.ParkedKeysMember)
 	}
 	if h.fresh() {
@@ -255,7 +257,7 @@ func (h *hand) read() error {
 func (j *judge) checkDates(h *hand, changed []string) error {
 	near := func(t time.Time) bool { return !t.After(j.now.Add(skew)) && !t.Before(j.r.Created.Add(-day)) }
 	has := func(name string) bool {
-		return slices.Contains(changed, name) && membersOf(h.now.Raw())[name] != nil
+		return slices.Contains(changed, name) && h.members[name] != nil
 	}
 	if has(policy.SinceMember) && (h.since.IsZero() || h.since.After(j.now.Add(skew))) {
 		return refuse(Dates, h.role(), "the entry of %s does not say since when it is claimed in the way that all do, or names a day to come", h.role())

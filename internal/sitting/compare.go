@@ -121,14 +121,14 @@ func sameFrame(role tuf.RoleName, base, next *tuf.Targets) error {
 // keysFit checks the list of keys beside delegations: each is used, and is what it was; a new one is a
 // plain KEY object, because a further member could carry anything.
 func keysFit(role tuf.RoleName, base, next *tuf.Targets) error {
-	used := make(map[key.ID]bool)
+	used := make(map[key.ID]tuf.Authority)
 	for _, d := range entriesOf(next) {
 		a, err := d.Authority()
 		if err != nil {
 			return refuse(Key, role, "reading the keys of %s: %v", d.Name(), err)
 		}
 		for _, id := range a.KeyIDs() {
-			used[id] = true
+			used[id] = a
 		}
 	}
 	before := make(map[key.ID][]byte)
@@ -143,13 +143,12 @@ func keysFit(role tuf.RoleName, base, next *tuf.Targets) error {
 			switch {
 			case was && !bytes.Equal(old, raw):
 				return refuse(Key, role, "the payload of %s describes key %s otherwise than before", role, short(id))
-			case !was && !isPlain(id, raw):
-				return refuse(Key, role, "the payload of %s lists a key %s that is not a plain public key of this id", role, short(id))
-			case !was && !used[id]:
+			case !was && used[id].Threshold() == 0:
 				return refuse(NotAllowed, role, "the payload of %s lists a key %s that no delegation names", role, short(id))
+			case !was && !isPlain(used[id], id, raw):
+				return refuse(Key, role, "the payload of %s lists a key %s that is not a plain public key of this id", role, short(id))
 			}
 			delete(used, id)
-			delete(before, id)
 		}
 	}
 	for id := range used {
@@ -159,40 +158,9 @@ func keysFit(role tuf.RoleName, base, next *tuf.Targets) error {
 }
 
 // isPlain reports whether a KEY object is the one that this program writes for the key of this id.
-func isPlain(id key.ID, raw []byte) bool {
-	var keytype, scheme, public string
-	r := cjson.New(raw, depth)
-	for m := r.Object(); r.Next(&m); {
-		switch string(m.Name()) {
-		case "keytype":
-			keytype = text(r)
-		case "scheme":
-			scheme = text(r)
-		case "keyval":
-			for v := r.Object(); r.Next(&v); {
-				if string(v.Name()) == "public" {
-					public = text(r)
-				} else {
-					r.Skip()
-				}
-			}
-		default:
-			r.Skip()
-		}
-	}
-	if r.End() != nil {
-		return false
-	}
-	k, err := key.New(keytype, scheme, public)
-	return err == nil && k.ID() == id && bytes.Equal(cjson.AppendWire(nil, k.AppendCanonical(nil)), raw)
-}
-
-func text(r *cjson.Reader) string {
-	if r.Kind() != cjson.String {
-		r.Skip()
-		return ""
-	}
-	return string(r.Bytes())
+func isPlain(a tuf.Authority, id key.ID, raw []byte) bool {
+	k, ok := a.Key(id)
+	return ok && k.ID() == id && bytes.Equal(cjson.AppendWire(nil, k.AppendCanonical(nil)), raw)
 }
 
 // usable returns the keys of an authority that a payload brings, and refuses what would not count as it

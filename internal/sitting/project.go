@@ -107,7 +107,7 @@ func (j *judge) unchanged(role tuf.RoleName, p pypi.Project) (*hand, error) {
 	if !ok || !still {
 		return nil, refuse(Outside, role, "the request has a new version of %s, which its claimed bin does not delegate to", role)
 	}
-	h := &hand{project: p, bin: b, old: old, now: now}
+	h := &hand{project: p, bin: b, old: old, now: now, members: membersOf(now.Raw())}
 	return h, h.read()
 }
 

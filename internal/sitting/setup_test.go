@@ -45,6 +45,11 @@ type place struct {
 // newPlace makes a repository without projects.
 func newPlace(tb testing.TB, bins int) *place {
 	tb.Helper()
+	return makePlace(tb, bins, "")
+}
+
+func makePlace(tb testing.TB, bins int, whose string) *place {
+	tb.Helper()
 	layout, err := policy.NewLayout(bins)
 	if err != nil {
 		tb.Fatal(err)
@@ -55,7 +60,7 @@ func newPlace(tb testing.TB, bins int) *place {
 	}
 	spec := policy.GenesisSpec{Layout: layout, Keys: make(map[policy.KeyRole][]*key.Public), Now: w.now}
 	for _, role := range policy.KeyRoles() {
-		s := namedKey(tb, "of "+string(role))
+		s := namedKey(tb, whose+" of "+string(role))
 		w.keys[role] = []key.Signer{s}
 		spec.Keys[role] = []*key.Public{s.Public()}
 	}
@@ -476,4 +481,21 @@ func bent(tb testing.TB, message []byte, edit func(signed object)) []byte {
 		tb.Fatal(err)
 	}
 	return data
+}
+
+func projects(tb testing.TB, names ...string) []pypi.Project {
+	tb.Helper()
+	var out []pypi.Project
+	for _, n := range names {
+		out = append(out, projectOf(tb, n))
+	}
+	return out
+}
+
+func rekeys(r ...*ceremony.Request) []*ceremony.Request { return r }
+
+// newPlaceOf is a repository with keys of its own.
+func newPlaceOf(tb testing.TB, whose string) *place {
+	tb.Helper()
+	return makePlace(tb, 16, whose)
 }

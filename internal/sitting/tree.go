@@ -100,8 +100,8 @@ func (j *judge) judgeClaimed() error {
 		return err
 	}
 	if p == nil {
-		if !l.stillSigned() {
-			return refuse(Unsigned, policy.RoleClaimed, "targets gives claimed other keys, which have not signed it; its next version has to be in the request")
+		if !l.signers.Equal(l.authority) {
+			return refuse(Unsigned, policy.RoleClaimed, "targets gives claimed other keys; its next version, and those of all bins, have to be in the request")
 		}
 		return nil
 	}
@@ -130,6 +130,9 @@ func (j *judge) compareClaimed(f *finding) error {
 	err := t.compare(func(old, now tuf.Delegation, a, b tuf.Authority) error {
 		bin := now.Name()
 		_, draft, _ := j.payload(bin)
+		if !b.Equal(j.claimed.signers) && !j.claimed.signers.Equal(j.claimed.authority) {
+			return refuse(NotAllowed, bin, "claimed would have other keys and %s keep its own; all of it is signed by the same keys, so do not sign", bin)
+		}
 		if !a.Equal(b) {
 			switch {
 			case !b.Equal(j.claimed.signers):
