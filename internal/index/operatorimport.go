@@ -105,6 +105,10 @@ func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (Operat
 	case stored.State == RequestPublished:
 		return OperatorOutcome{ID: id, Publication: stored.Publication, Already: true}, nil
 	case stored.State == RequestAborted:
+		// One that the index opened by itself is closed when it is overtaken: then that is what to say.
+		if _, err := x.judgeSitting(r); err != nil {
+			return OperatorOutcome{}, err
+		}
 		return OperatorOutcome{}, refuse(Invalid, "request %s was aborted on %s; plan it anew", id, stored.Closed.Format(time.DateOnly))
 	}
 	fresh := newSignatures(&stored, r)
