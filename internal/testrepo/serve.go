@@ -40,9 +40,13 @@ func (r *Repo) ResetRequests() {
 }
 
 // open logs a request and returns what is served.
-func (r *Repo) open(kind map[string][]byte, log, name string) (data []byte, ok bool, f Fault) {
+func (r *Repo) open(target bool, name string) (data []byte, ok bool, f Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	kind, log := r.files, name
+	if target {
+		kind, log = r.targets, "targets/"+name
+	}
 	r.requests = append(r.requests, log)
 	f = r.faults[log]
 	if f.Breaks > 0 {
@@ -59,7 +63,7 @@ func (r *Repo) Metadata(ctx context.Context, name string, limit int64) ([]byte, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	data, ok, f := r.open(r.files, name, name)
+	data, ok, f := r.open(false, name)
 	switch {
 	case f.Err != nil:
 		return nil, f.Err
@@ -76,7 +80,7 @@ func (r *Repo) Target(ctx context.Context, name string, offset int64) (io.ReadCl
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	data, ok, f := r.open(r.targets, "targets/"+name, name)
+	data, ok, f := r.open(true, name)
 	switch {
 	case f.Err != nil:
 		return nil, f.Err
@@ -110,11 +114,7 @@ func (r *Repo) Handler() http.Handler {
 			http.NotFound(w, req)
 			return
 		}
-		files, log := r.files, name
-		if kind == "targets" {
-			files, log = r.targets, "targets/"+name
-		}
-		data, ok, f := r.open(files, log, name)
+		data, ok, f := r.open(kind == "targets", name)
 		switch {
 		case f.Status != 0:
 			w.WriteHeader(f.Status)
