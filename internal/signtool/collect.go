@@ -39,7 +39,7 @@ func (e *interruptedError) Unwrap() error { return e.err }
 // begins with those from an earlier run. all counts both. At the first fault no further one is begun;
 // what was made is kept.
 func (s *signing) collect(ctx context.Context, jobs []job, all int, earlier []partialLine) (err error) {
-	part, err := s.out.startPartial(s.request, earlier)
+	part, err := s.out.startPartial(s.facts.request, earlier)
 	if err != nil {
 		return err
 	}

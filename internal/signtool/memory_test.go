@@ -216,9 +216,9 @@ func TestTamperedMemory(t *testing.T) {
 	d.refuses(1, "junk.json is damaged", sign...)
 	must(t, os.Remove(filepath.Join(memory, "junk.json")))
 
-	must(t, os.Chmod(memory, 0o777)) //nolint:gosec // what is refused
+	must(t, os.Chmod(memory, 0o777))
 	d.refuses(1, "others could make it forget", sign...)
-	must(t, os.Chmod(memory, 0o700)) //nolint:gosec // a folder
+	must(t, os.Chmod(memory, 0o700))
 	lock, err := durable.LockFolder(memory)
 	must(t, err)
 	d.refuses(1, "another bailiwick-sign is signing", sign...)
@@ -265,7 +265,7 @@ func readOnly(t *testing.T, d *desk) {
 	dir := d.path("readonly")
 	must(t, os.Mkdir(dir, 0o700))
 	if os.Geteuid() != 0 {
-		must(t, os.Chmod(dir, 0o500)) //nolint:gosec // a folder
+		must(t, os.Chmod(dir, 0o500))
 	} else if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_RDONLY, "mode=0700"); err != nil {
 		t.Logf("SKIPPED the file system that can not be written: %v", err)
 		return

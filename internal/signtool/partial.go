@@ -47,10 +47,10 @@ type partialLine struct {
 
 func (t *target) partialName() string { return t.name + ".partial" }
 
-// readPartial adds to a request the signatures that an earlier run left in OUT.partial, and returns how
-// many were new. verify tells of a signature whether it is good, or by a key that is not at hand and so left out.
-// A last line that is cut short is what an interruption leaves.
-func (t *target) readPartial(r *sitting.Request, verify func(role tuf.RoleName, sig tuf.Signature) (good, known bool)) (int, error) {
+// readPartial adds to the request of this ID the signatures that an earlier run left in OUT.partial, and
+// returns how many were new. verify tells of a signature whether it is good; known is false for one by a
+// key that is not at hand, which is left out. A last line that is cut short is what an interruption leaves.
+func (t *target) readPartial(r *sitting.Request, id string, verify func(role tuf.RoleName, sig tuf.Signature) (good, known bool)) (int, error) {
 	name := t.partialName()
 	info, err := t.dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,8 +75,8 @@ func (t *target) readPartial(r *sitting.Request, verify func(role tuf.RoleName, 
 		return 0, nil
 	case err != nil || strict(head, &h) != nil || h.Format != partialFormat:
 		return 0, t.badPartial("its first line can not be read")
-	case h.Request != r.ID():
-		return 0, fmt.Errorf("%s.partial holds signatures for request %.32q, and this is request %s: finish that one with its own file, or name another file with --out", t.path, h.Request, r.ID())
+	case h.Request != id:
+		return 0, fmt.Errorf("%s.partial holds signatures for request %.32q, and this is request %s: finish that one with its own file, or name another file with --out", t.path, h.Request, id)
 	}
 	added := 0
 	for n := 2; ; n++ {
@@ -128,7 +128,7 @@ func strict(line []byte, into any) error {
 }
 
 // startPartial writes OUT.partial anew, with the signatures that are known to be good.
-func (t *target) startPartial(r *sitting.Request, keep []partialLine) (*partial, error) {
+func (t *target) startPartial(id string, keep []partialLine) (*partial, error) {
 	temp := t.partialName() + ".new"
 	_ = t.dir.Remove(temp) // of an interrupted run
 	f, err := t.dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -136,7 +136,7 @@ func (t *target) startPartial(r *sitting.Request, keep []partialLine) (*partial,
 		return nil, t.explain("writing beside", err)
 	}
 	p := &partial{out: t, file: f, w: bufio.NewWriter(f)}
-	err = p.line(partialHead{partialFormat, r.ID()})
+	err = p.line(partialHead{partialFormat, id})
 	for _, l := range keep {
 		err = errors.Join(err, p.line(l))
 	}

@@ -249,7 +249,7 @@ func (s *signing) make(ctx context.Context, signers []*keys.Signer) error {
 		signed[j.role] = true
 	}
 	before := s.request.Clone()
-	found, err := s.out.readPartial(s.request, func(role tuf.RoleName, sig tuf.Signature) (good, known bool) {
+	found, err := s.out.readPartial(s.request, s.facts.request, func(role tuf.RoleName, sig tuf.Signature) (good, known bool) {
 		signer, p := byID[sig.KeyID], s.request.Payload(role)
 		if signer == nil || p == nil {
 			return false, signer != nil

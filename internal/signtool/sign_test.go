@@ -368,11 +368,14 @@ func TestExpiredRequests(t *testing.T) {
 	d.refuses(3, "clock", file, "--key", key, "--yes", "--out", d.path("signed"))
 }
 
-// memoryOf reads what a desk remembers.
-func memoryOf(t *testing.T, d *desk) (m struct {
+// kept is a part of what a memory holds.
+type kept struct {
 	Keys  []string
 	Roles map[tuf.RoleName]struct{ Seen, Signed int64 }
-}) {
+}
+
+// memoryOf reads what a desk remembers.
+func memoryOf(t *testing.T, d *desk) (m kept) {
 	t.Helper()
 	data, err := os.ReadFile(wantRemembered(t, d, 1)[0])
 	must(t, err)

@@ -32,7 +32,7 @@ const (
 	MaxPassphrase = 1024
 )
 
-// ErrNothing: the person at the terminal gave no answer, by Ctrl-C, Ctrl-D or three failures.
+// ErrNothing says that the person at the terminal gave no answer, by Ctrl-C, Ctrl-D or three failures.
 var ErrNothing = errors.New("no passphrase was given")
 
 // CheckPassphrase holds a passphrase against the bounds.
