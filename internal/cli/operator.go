@@ -94,7 +94,6 @@ func localOperator(ctx context.Context, env *Env, data string, publishing bool) 
 	o := &operator{env: env, where: data, stopped: true, close: []func() error{s.Close}}
 	o.api = newAPIClient(handlerTransport{s.server.Control()}, "http://bailiwick", "")
 	o.api.where = data
-	s.openDue(ctx, nil, nil) // what the server would have opened, had it run
 	if publishing {
 		o.publish(ctx, s)
 	}

@@ -3,7 +3,6 @@ package index
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
@@ -82,12 +81,13 @@ func (x *Index) Health(ctx context.Context, a Actor) (Health, error) {
 	if err != nil {
 		return h, fmt.Errorf("reading the list of roles: %w", err)
 	}
-	if h.Requests, err = x.OperatorRequests(ctx, a, false); err != nil {
+	_, unopened := x.openDue(ctx, roles)
+	if h.Requests, err = x.operatorRequests(ctx, roles, RequestOpen); err != nil {
 		return h, err
 	}
 	f := x.forecaster(roles)
 	for _, t := range f.Sum(x.roleStates(ctx, &f, roles), x.now()) {
-		h.Duties = append(h.Duties, x.duty(t, h.Requests))
+		h.Duties = append(h.Duties, duty(t, h.Requests, unopened))
 	}
 	h.State = h.state()
 	return h, nil
@@ -188,8 +188,8 @@ func (x *Index) delegated(ctx context.Context, p pypi.Project, role tuf.RoleName
 // maxLooks bounds how many roles are looked at for one report; those beyond are taken to be delegated.
 const maxLooks = 1000
 
-// duty says what has to be done about roles of one kind.
-func (x *Index) duty(t policy.Tally, open []OperatorPending) DutyState {
+// duty says what has to be done about roles of one kind. unopened is why requests could not be opened, if so.
+func duty(t policy.Tally, open []OperatorPending, unopened error) DutyState {
 	d := DutyState{Tally: t}
 	for i := range open {
 		if _, ok := open[i].Bases[t.First.Role]; ok && !open[i].Stale {
@@ -202,6 +202,9 @@ func (x *Index) duty(t policy.Tally, open []OperatorPending) DutyState {
 	switch t.Duty {
 	case policy.ByOperators:
 		d.Next = operatorsNext(&d)
+		if unopened != nil && d.Request == "" {
+			d.Next += " (its request could not be opened: " + unopened.Error() + ")"
+		}
 	case policy.ByMaintainers:
 		d.Next = "they sign any release; a project that nobody maintains can be parked in a sitting"
 	case policy.ByServer:
@@ -222,8 +225,8 @@ func operatorsNext(d *DutyState) string {
 		return "request " + d.Request + " is open: bailiwick request export " + d.Request + " --out FILE"
 	case d.Kind == policy.KindRoot:
 		return "bailiwick renew --root, or bailiwick rotate root"
-	case d.Kind == policy.KindProject:
-		return "bailiwick sitting plan --park " + strings.TrimPrefix(string(d.First.Role), "project.")
+	case d.Kind == policy.KindProject: // parked: a sitting signs it anew
+		return "bailiwick sitting plan"
 	}
 	return "bailiwick sitting plan, or bailiwick renew"
 }

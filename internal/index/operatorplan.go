@@ -91,10 +91,11 @@ func (x *Index) wishes(ctx context.Context, w *SittingWishes) (sitting.Wishes, e
 	}
 	if !w.Promote {
 		if w.Renew && !w.All {
-			due, err := x.due(ctx, nil)
+			roles, err := x.publisher.Roles(ctx)
 			if err != nil {
-				return out, err
+				return out, fmt.Errorf("reading the list of roles: %w", err)
 			}
+			due := x.due(roles, nil)
 			delete(due, policy.KeyRoot) // only where it is asked for
 			for _, roles := range due {
 				out.Roles = append(out.Roles, roles...)
@@ -118,7 +119,10 @@ func (x *Index) wishes(ctx context.Context, w *SittingWishes) (sitting.Wishes, e
 	if out.Notes, err = x.notes(ctx, w.Popular); err != nil {
 		return out, err
 	}
-	out.Rekeys, err = x.waitingRekeys(ctx)
+	if out.Rekeys, err = x.waitingRekeys(ctx); err != nil {
+		return out, err
+	}
+	out.Recoveries, err = x.dueRecoveries(ctx)
 	return out, err
 }
 
@@ -202,16 +206,29 @@ func (x *Index) OpenDue(ctx context.Context) (int, error) {
 	if x.records == nil {
 		return 0, nil
 	}
+	roles, err := x.publisher.Roles(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading the list of roles: %w", err)
+	}
+	return x.openDue(ctx, roles)
+}
+
+// openDue is OpenDue for whoever has the list of roles at hand. Lists of what waits and reports call it first, so that
+// nobody is told of a role without a request to sign.
+func (x *Index) openDue(ctx context.Context, roles []publish.Role) (int, error) {
+	if _, err := x.records.ExpireOperatorRequests(ctx, x.now()); err != nil {
+		return 0, fmt.Errorf("closing old signing requests: %w", err)
+	}
+	if groups, err := x.uncovered(ctx, roles); err != nil || len(groups) == 0 {
+		return 0, err
+	}
 	leave, err := x.enterHall(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	if _, err := x.records.ExpireOperatorRequests(ctx, x.now()); err != nil {
-		return 0, fmt.Errorf("closing old signing requests: %w", err)
-	}
 	x.dropOvertaken(ctx)
-	groups, err := x.uncovered(ctx)
+	groups, err := x.uncovered(ctx, roles) // again: somebody may have opened them meanwhile
 	if err != nil {
 		return 0, err
 	}
@@ -228,7 +245,7 @@ func (x *Index) OpenDue(ctx context.Context) (int, error) {
 }
 
 // uncovered returns the offline roles that are due and in no open request, by who signs them.
-func (x *Index) uncovered(ctx context.Context) ([][]tuf.RoleName, error) {
+func (x *Index) uncovered(ctx context.Context, roles []publish.Role) ([][]tuf.RoleName, error) {
 	open, err := x.records.OperatorRequests(ctx, maxEvents, RequestOpen)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operators' signing requests: %w", err)
@@ -245,10 +262,7 @@ func (x *Index) uncovered(ctx context.Context) ([][]tuf.RoleName, error) {
 			}
 		}
 	}
-	by, err := x.due(ctx, covered)
-	if err != nil {
-		return nil, err
-	}
+	by := x.due(roles, covered)
 	var groups [][]tuf.RoleName
 	for _, signer := range policy.KeyRoles() {
 		if roles := by[signer]; len(roles) > 0 {
@@ -259,11 +273,7 @@ func (x *Index) uncovered(ctx context.Context) ([][]tuf.RoleName, error) {
 }
 
 // due returns the offline roles that have to be signed soon, but for some, by who signs them.
-func (x *Index) due(ctx context.Context, but map[tuf.RoleName]bool) (map[policy.KeyRole][]tuf.RoleName, error) {
-	roles, err := x.publisher.Roles(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the list of roles: %w", err)
-	}
+func (x *Index) due(roles []publish.Role, but map[tuf.RoleName]bool) map[policy.KeyRole][]tuf.RoleName {
 	f := x.forecaster(roles)
 	by := map[policy.KeyRole][]tuf.RoleName{}
 	for _, r := range roles {
@@ -278,5 +288,5 @@ func (x *Index) due(ctx context.Context, but map[tuf.RoleName]bool) (map[policy.
 	for _, roles := range by {
 		slices.Sort(roles)
 	}
-	return by, nil
+	return by
 }

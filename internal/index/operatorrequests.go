@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
@@ -188,21 +190,32 @@ func (x *Index) OperatorRequests(ctx context.Context, a Actor, all bool) ([]Oper
 	if err := x.admitOperator(a); err != nil {
 		return nil, err
 	}
-	if _, err := x.records.ExpireOperatorRequests(ctx, x.now()); err != nil {
-		return nil, fmt.Errorf("closing old signing requests: %w", err)
+	roles, err := x.publisher.Roles(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of roles: %w", err)
+	}
+	if _, err := x.openDue(ctx, roles); err != nil && !isRefusal(err) {
+		return nil, err
 	}
 	states := []RequestState{RequestOpen}
 	if all {
 		states = nil
 	}
+	return x.operatorRequests(ctx, roles, states...)
+}
+
+func isRefusal(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal)
+}
+
+// operatorRequests returns those of some states.
+func (x *Index) operatorRequests(ctx context.Context, roles []publish.Role, states ...RequestState) ([]OperatorPending, error) {
 	stored, err := x.records.OperatorRequests(ctx, maxEvents, states...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operators' signing requests: %w", err)
 	}
-	expiries, err := x.expiries(ctx)
-	if err != nil {
-		return nil, err
-	}
+	expiries := expiriesOf(roles)
 	out := make([]OperatorPending, 0, len(stored))
 	for i := range stored {
 		p, err := x.operatorPending(&stored[i], expiries)
@@ -220,10 +233,11 @@ func (x *Index) pendingOperator(ctx context.Context, id string) (OperatorPending
 	if err != nil {
 		return OperatorPending{}, fmt.Errorf("reading the operators' signing requests: %w", err)
 	}
-	expiries, err := x.expiries(ctx)
+	roles, err := x.publisher.Roles(ctx)
 	if err != nil {
-		return OperatorPending{}, err
+		return OperatorPending{}, fmt.Errorf("reading the list of roles: %w", err)
 	}
+	expiries := expiriesOf(roles)
 	for i := range stored {
 		if stored[i].ID == id {
 			return x.operatorPending(&stored[i], expiries)
@@ -243,19 +257,15 @@ func (x *Index) admitOperator(a Actor) error {
 	return nil
 }
 
-// expiries returns until when the newest versions of the offline roles are good.
-func (x *Index) expiries(ctx context.Context) (map[tuf.RoleName]time.Time, error) {
-	roles, err := x.publisher.Roles(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the list of roles: %w", err)
-	}
+// expiriesOf returns until when the newest versions of the offline roles are good.
+func expiriesOf(roles []publish.Role) map[tuf.RoleName]time.Time {
 	out := map[tuf.RoleName]time.Time{}
 	for _, r := range roles {
 		if by, ok := policy.SignedBy(r.Name); ok && !by.Online() {
 			out[r.Name] = r.Expires
 		}
 	}
-	return out, nil
+	return out
 }
 
 // operatorPending says where a stored request stands, without reading its body. With the expiries of the
