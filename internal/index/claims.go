@@ -22,6 +22,11 @@ type ProjectState struct {
 	Version   int64 // of the project's role
 	Expires   time.Time
 	Since     time.Time // of the claim; zero: not claimed, or not told
+	// Parked is since when the offline keys sign for the maintainers, zero if they do not. Keys are those of its
+	// maintainers then, too.
+	Parked time.Time
+	// Announced is the recovery that operators have announced, nil if none waits.
+	Announced *publish.Recovery
 	// Keys and Threshold say who signs: the registry key of an unclaimed project.
 	Keys      []*key.Public
 	Threshold int
@@ -56,10 +61,13 @@ func (x *Index) ProjectState(ctx context.Context, a Actor, p pypi.Project) (Proj
 	s := ProjectState{Project: p, Exists: standing.Base != nil, Assurance: standing.Assurance, Since: standing.Since}
 	if s.Exists {
 		s.Version, s.Expires = standing.Base.Version(), standing.Base.Expires()
-		s.Keys, s.Threshold = keysOf(standing.Authority), standing.Authority.Threshold()
+		s.Keys, s.Threshold, s.Parked = keysOf(standing.Owners), standing.Owners.Threshold(), standing.Parked
 		if s.Recovery, err = ceremony.RecoveryKeys(standing.Base); err != nil {
 			return ProjectState{}, fmt.Errorf("reading the recovery keys of %s: %w", p, err)
 		}
+	}
+	if r, waits := x.publisher.Current().Recovery(p); waits {
+		s.Announced = &r
 	}
 	for _, sub := range standing.Subs {
 		authority, err := sub.Delegation.Authority()
@@ -135,7 +143,7 @@ func requestError(what string, err error) error {
 	switch refused.Reason {
 	case ceremony.Stale:
 		kind = Conflict
-	case ceremony.Claimed, ceremony.NotClaimed, ceremony.ForeignKey, ceremony.Archived:
+	case ceremony.Claimed, ceremony.NotClaimed, ceremony.ForeignKey, ceremony.Archived, ceremony.Parked:
 		kind = Forbidden
 	}
 	r := refuse(kind, "%s", refused.Message)

@@ -188,6 +188,9 @@ func (x *Index) add(ctx context.Context, a Actor, project pypi.Project, id strin
 		return x.overtaken(ctx, project, id, err)
 	}
 	if !j.Verdict.Complete() {
+		if err := x.contradict(ctx, a, r, signatures); err != nil {
+			return Outcome{}, err
+		}
 		return Outcome{ID: id, Missing: j.Verdict.Missing, Next: j.Verdict.Next()}, nil
 	}
 	out, err := x.execute(ctx, a, id, j)

@@ -37,6 +37,9 @@ func (x *Index) stage(ctx context.Context, receipt Receipt, f publish.File) (Rec
 	if x.records == nil {
 		return Receipt{}, noRecords()
 	}
+	if err := x.notParked(ctx, f.Project); err != nil {
+		return Receipt{}, err
+	}
 	switch status, err := x.publisher.Current().Status(ctx, f.Project); {
 	case err != nil:
 		return Receipt{}, fmt.Errorf("looking up the status of %s: %w", f.Project, err)

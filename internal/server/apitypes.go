@@ -18,16 +18,28 @@ import (
 type ProjectAnswer struct {
 	Name      string            `json:"name"`
 	Exists    bool              `json:"exists"`
-	Assurance string            `json:"assurance"`        // "claimed", "recently claimed", "unclaimed"
+	Assurance string            `json:"assurance"`        // "claimed", "parked", "recently claimed", "unclaimed"
 	Version   int64             `json:"version"`          // of the project's role; 0: there is none
 	Expires   time.Time         `json:"expires,omitzero"` // of that version
 	Since     time.Time         `json:"since,omitzero"`   // when it was claimed
-	Keys      []json.RawMessage `json:"keys"`             // KEY objects of those who sign the role
-	Threshold int               `json:"threshold"`        // how many of them it needs
-	Recovery  []json.RawMessage `json:"recovery"`         // KEY objects
-	Roles     []RoleAnswer      `json:"roles"`            // to which the project delegates
-	Staged    []StagedAnswer    `json:"staged"`           // files that wait for a signature
-	Requests  []RequestAnswer   `json:"requests"`         // that wait for signatures
+	Parked    time.Time         `json:"parked_since,omitzero"`
+	Keys      []json.RawMessage `json:"keys"`      // KEY objects of those whose project it is: they sign the role, unless it is parked
+	Threshold int               `json:"threshold"` // how many of them it needs
+	Recovery  []json.RawMessage `json:"recovery"`  // KEY objects
+	Roles     []RoleAnswer      `json:"roles"`     // to which the project delegates
+	Staged    []StagedAnswer    `json:"staged"`    // files that wait for a signature
+	Requests  []RequestAnswer   `json:"requests"`  // that wait for signatures
+	// Recovery by operators that is announced: unless the keys above sign anything until then, others get the project.
+	Announced *AnnouncedAnswer `json:"recovery_announced,omitempty"`
+}
+
+// AnnouncedAnswer is a recovery that operators have announced.
+type AnnouncedAnswer struct {
+	Announced time.Time         `json:"announced"`
+	NotBefore time.Time         `json:"not_before"`
+	Keys      []json.RawMessage `json:"keys"` // KEY objects
+	Threshold int               `json:"threshold"`
+	Because   string            `json:"because"`
 }
 
 // RoleAnswer is a role to which a project delegates.
@@ -149,8 +161,13 @@ func (b *HexBytes) UnmarshalText(text []byte) error {
 func projectAnswer(state *index.ProjectState) ProjectAnswer {
 	answer := ProjectAnswer{
 		Name: state.Project.String(), Exists: state.Exists, Assurance: state.Assurance.String(), Version: state.Version,
-		Expires: state.Expires, Since: state.Since, Keys: keyObjects(state.Keys), Threshold: state.Threshold,
+		Expires: state.Expires, Since: state.Since, Parked: state.Parked, Keys: keyObjects(state.Keys), Threshold: state.Threshold,
 		Recovery: keyObjects(state.Recovery), Roles: []RoleAnswer{}, Staged: []StagedAnswer{}, Requests: requestAnswers(state.Requests),
+	}
+	if r := state.Announced; r != nil {
+		answer.Announced = &AnnouncedAnswer{
+			Announced: r.Announced, NotBefore: r.NotBefore, Keys: keyObjects(r.Keys), Threshold: r.Threshold, Because: r.Text,
+		}
 	}
 	for _, sub := range state.Subs {
 		answer.Roles = append(answer.Roles, RoleAnswer{
