@@ -23,6 +23,7 @@ type judge struct {
 	role   tuf.RoleName // the project's
 
 	drafts map[tuf.RoleName]*tuf.Targets // what the payloads say
+	proven map[tuf.RoleName]proof        // signatures that are known to be good, at most one for each payload
 	next   listing                       // what a client will find
 	subs   map[tuf.RoleName]tuf.Delegation
 	mark   policy.Status // of the project, afterwards
@@ -41,7 +42,7 @@ type judge struct {
 func Judge(r *Request, s *Standing, staged []tuf.Target, now time.Time) (*Verdict, error) {
 	j := &judge{
 		r: r, s: s, now: now, role: policy.ProjectRole(s.Project), staged: make(map[tuf.TargetPath][]tuf.Target, len(staged)),
-		drafts: make(map[tuf.RoleName]*tuf.Targets, len(r.Payloads)), out: &Verdict{Authority: s.Authority},
+		drafts: make(map[tuf.RoleName]*tuf.Targets, len(r.Payloads)), proven: make(map[tuf.RoleName]proof, len(r.Payloads)), out: &Verdict{Authority: s.Authority},
 	}
 	for _, t := range staged {
 		j.staged[t.Path] = append(j.staged[t.Path], t)
@@ -106,7 +107,7 @@ func staleText(role tuf.RoleName, base, newest int64) string {
 func (j *judge) contents() error {
 	for i := range j.r.Payloads {
 		p := &j.r.Payloads[i]
-		t, err := p.read()
+		t, err := j.open(p)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 // ballot counts who has signed one payload.
 type ballot struct {
 	payload *Payload
+	proven  proof // of one of its signatures, which needs no second look
 	wanted  map[key.ID]*key.Public
 	good    []tuf.Signature
 	signed  []*key.Public
@@ -28,7 +29,7 @@ func (j *judge) signatures() error {
 				return refuse(Key, p.Role, "reading the keys of %s: %v", p.Role, err)
 			}
 		}
-		b := &ballot{payload: p, wanted: make(map[key.ID]*key.Public)}
+		b := &ballot{payload: p, proven: j.proven[p.Role], wanted: make(map[key.ID]*key.Public)}
 		b.want(keysOf(edge))
 		recovery, err := j.oldKeys(b)
 		if err != nil {
@@ -78,7 +79,7 @@ func (b *ballot) count() error {
 		if !ok {
 			return refuse(ForeignKey, b.payload.Role, "key %s has no say about %s; sign with one of %s", short(s.KeyID), b.payload.Role, list(b.wanted))
 		}
-		if !k.Verify(b.payload.Message, s.Sig) {
+		if !b.proven.of(k, s.Sig) && !k.Verify(b.payload.Message, s.Sig) {
 			return refuse(BadSignature, b.payload.Role, "the signature of key %s on %s does not verify: it was made for other content; sign the request as it is now", short(s.KeyID), b.payload.Role)
 		}
 		b.good = append(b.good, s)
