@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strconv"
 
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/cjson"
@@ -204,10 +205,11 @@ func names(t *tuf.Targets, role tuf.RoleName) bool {
 	return err == nil && bytes.Equal(name, cjson.AppendString(nil, role))
 }
 
-// short is how people see a key id.
+// short is how people see a key id. One that is not of hex digits came from outside and is quoted.
 func short(id key.ID) string {
-	if len(id) <= 12 {
-		return string(id)
+	text := string(id[:min(len(id), 12)])
+	if !lowerHex(text) {
+		return strconv.QuoteToASCII(text)
 	}
-	return string(id[:12])
+	return text
 }
