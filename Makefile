@@ -8,6 +8,7 @@ check: lint vuln test race interop
 
 build:
 	go build -trimpath -o bin/bailiwick ./cmd/bailiwick
+	CGO_ENABLED=0 go build -trimpath -o bin/bailiwick-sign ./cmd/bailiwick-sign
 
 tools: ; .ci/tools
 

@@ -84,6 +84,7 @@ var sideways = map[string][]string{
 	"internal/keys":          {"internal/durable", "internal/keys/pkcs11"},
 	"internal/keys/agent":    {"internal/keys"},
 	"internal/server":        {"internal/durable", "internal/problem"},
+	"internal/cli":           {"internal/signtool"}, // to rehearse what people do with it
 	"internal/proxy":         {"internal/durable", "internal/problem"},
 }
 

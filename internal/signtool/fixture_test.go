@@ -341,8 +341,9 @@ func (d *desk) run(ctx context.Context, args ...string) said {
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
 		Getenv: func(name string) string { return d.environ[name] },
 		Now:    func() time.Time { return d.now },
+
+		KeyOptions: []keys.Option{keys.WithWorkFactor(4)}, Sources: d.sources,
 	}
-	signtool.Arrange(env, d.sources)
 	return said{signtool.Main(ctx, args, env), out.String(), errs.String()}
 }
 

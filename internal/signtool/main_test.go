@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/keys/prompt/prompttest"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/signtool"
@@ -29,7 +30,7 @@ func program() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	env := signtool.OSEnv()
-	signtool.Arrange(env, nil)
+	env.KeyOptions = []keys.Option{keys.WithWorkFactor(4)}
 	env.Now = func() time.Time { return start().Add(20*day + time.Hour) }
 	return signtool.Main(ctx, os.Args[1:], env)
 }
@@ -50,11 +51,11 @@ func TestScripts(t *testing.T) {
 			first, err := sitting.First(w.spec(), w.now.Add(30*day), "", "")
 			must(t, err)
 			rename(t, writeRequest(t, env.WorkDir, first), "first.bwk")
-			keys := filepath.Join(env.WorkDir, "keys")
-			must(t, os.Mkdir(keys, 0o700))
+			folder := filepath.Join(env.WorkDir, "keys")
+			must(t, os.Mkdir(folder, 0o700))
 			for _, role := range policy.KeyRoles() {
 				if !role.Online() {
-					w.keyFile(keys, role, 0)
+					w.keyFile(folder, role, 0)
 				}
 			}
 			must(t, os.WriteFile(filepath.Join(env.WorkDir, "invitation.json"), invite(t, w, "alice", "bob"), 0o600))

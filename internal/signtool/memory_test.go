@@ -167,6 +167,24 @@ func TestFirstRootIsRemembered(t *testing.T) {
 	}
 }
 
+// TestAnotherFirstRootFile: the same first root in another file, here with its signatures in another order, is
+// not the file that clients pin.
+func TestAnotherFirstRootFile(t *testing.T) {
+	w, d := newWorld(t, 16), newDesk(t)
+	key := w.keyFile(d.dir, policy.KeyClaimed, 0)
+	d.does(w.plan(d.dir, sitting.Wishes{MinAge: day}), "--yes", "--key", key, "--out", d.path("first"))
+	root := w.files[tuf.RoleRoot][1]
+	one, rest, ok1 := bytes.Cut(bytes.TrimPrefix(root, []byte(`{"signatures":[`)), []byte(`},{`))
+	two, signed, ok2 := bytes.Cut(rest, []byte(`}],"signed":`))
+	if !ok1 || !ok2 {
+		t.Fatal("root 1 looks otherwise")
+	}
+	w.files[tuf.RoleRoot][1] = fmt.Appendf(nil, `{"signatures":[{%s},%s}],"signed":%s`, two, one, signed)
+	file := w.plan(d.dir, sitting.Wishes{MinAge: day, Note: "another"})
+	d.refuses(3, "somebody passes off another repository as yours", file, "--yes", "--key", key, "--out", d.path("second"))
+	wantNames(t, d, "second", false)
+}
+
 // TestTamperedMemory: a memory that was changed or can not be kept is not signed with, and not mended.
 func TestTamperedMemory(t *testing.T) {
 	w, d := newWorld(t, 16), newDesk(t)

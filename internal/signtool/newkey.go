@@ -42,7 +42,7 @@ func runNewKey(ctx context.Context, args []string, env *Env) error {
 	if err != nil {
 		return err
 	}
-	err = keys.CreateOffline(ctx, f.out, k, newPassphrase(env, f.passphrase), env.keyOptions...)
+	err = keys.CreateOffline(ctx, f.out, k, newPassphrase(env, f.passphrase), env.KeyOptions...)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return existsError(f.out)
@@ -112,7 +112,7 @@ func newOpener(env *Env, file string) *keys.Opener {
 		},
 		Getenv:  env.Getenv,
 		Skipped: func(k keys.Info) { message(env, "%s is left out: %v", k.URI, k.Problem) },
-		Sources: env.sources,
+		Sources: env.Sources,
 	})
 }
 

@@ -44,8 +44,10 @@ type Env struct {
 	Getenv         func(string) string // one variable, empty when unset
 	Now            func() time.Time    // the only clock
 
-	keyOptions []keys.Option // tests make the hash of passphrases cheap
-	sources    []keys.Source // tests have keys that fail
+	// KeyOptions say how new key files are encrypted; nil: as [keys.CreateOffline] does.
+	KeyOptions []keys.Option
+	// Sources are further places where keys are; nil: there are key files and tokens.
+	Sources []keys.Source
 }
 
 // OSEnv is the Env of a real process.

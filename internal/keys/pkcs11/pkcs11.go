@@ -30,7 +30,7 @@ var (
 	ErrURI = errors.New("not a PKCS #11 URI that is understood here")
 	// ErrNotBuilt: this program was built without PKCS #11.
 	ErrNotBuilt = errors.New("this build of bailiwick can not use PKCS #11 tokens: install the one that can, " +
-		"or build it with CGO_ENABLED=1 go build -tags pkcs11 ./cmd/bailiwick")
+		"or build it with CGO_ENABLED=1 go build -tags pkcs11,netgo ./cmd/bailiwick, or ./cmd/bailiwick-sign")
 	// ErrModule: the library of the token can not be loaded.
 	ErrModule = errors.New("the PKCS #11 module can not be used")
 	// ErrNoToken: no token that is plugged in is the one that was named.
