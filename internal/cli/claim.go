@@ -19,6 +19,10 @@ type claimSpec struct {
 	threshold int
 	with      []string // further keys, whose holders sign elsewhere
 	recovery  []string
+	// Of a recovery: ask the operators for a project whose keys are lost.
+	recover     bool
+	fromVersion int64
+	note        string
 }
 
 func (c *claimSpec) add(cmd *cobra.Command) {
@@ -26,6 +30,14 @@ func (c *claimSpec) add(cmd *cobra.Command) {
 	flags.IntVar(&c.threshold, "threshold", 1, "how many of the keys must sign each release")
 	flags.StringArrayVar(&c.with, "with", nil, "public `KEY` of another maintainer, who signs the claim later with bailiwick sign; may be repeated")
 	flags.StringArrayVar(&c.recovery, "recovery-key", nil, "public `KEY` that can replace the others, should they be lost; keep it elsewhere; may be repeated")
+}
+
+// addRecovery adds the flags of claim alone.
+func (c *claimSpec) addRecovery(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&c.recover, "recover", false, "the project is claimed and its keys are lost: ask the operators of the index to give it to these")
+	flags.Int64Var(&c.fromVersion, "from-version", 0, "with --recover: keep only those files that version `N` of the project's list had, the last good one")
+	flags.StringVar(&c.note, "note", "", "with --recover: `text` for the operators, such as who you are and how they can reach you")
 }
 
 // newClaim hands a project to its maintainers' keys.
@@ -39,10 +51,17 @@ func newClaim(env *Env) *cobra.Command {
 			"change or remove a file without them. Every key signs the claim, which proves that its holder agrees. Files that the\n" +
 			"index has already are shown and adopted, marked as vouched for by the index. It takes effect at once, as \"recently\n" +
 			"claimed\". A project that does not exist yet is claimed by its first bailiwick publish, or by this.\n\n" +
+			"A parked project is taken back with the keys that it had. If all keys of a project are lost, and no recovery key is left,\n" +
+			"--recover asks the operators of the index to give it to new ones. They find out who you are, announce it in public, wait\n" +
+			"for objections, and sign it offline: that takes days, and a signature by the old keys stops it.\n\n" +
 			"A KEY is a file from bailiwick keys show --json, a line like \"ssh-ed25519 AAAA…\" or a file with one, or a URI as for --key.",
-		Example: "  bailiwick claim flask --key ssh-agent:SHA256:pXcV…\n  bailiwick claim flask --key alice.key --with bob.json --threshold 2 --recovery-key safe.json",
-		Args:    cobra.ExactArgs(1),
+		Example: "  bailiwick claim flask --key ssh-agent:SHA256:pXcV…\n  bailiwick claim flask --key alice.key --with bob.json --threshold 2 --recovery-key safe.json\n" +
+			"  bailiwick claim flask --recover --key new.key --note 'Alice Liddell, laptop stolen, +49 …'",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !spec.recover && (spec.fromVersion != 0 || spec.note != "") || spec.fromVersion < 0 {
+				return usagef("--from-version N and --note are for --recover, and versions count from 1")
+			}
 			project, err := parseProject(args[0])
 			if err != nil {
 				return err
@@ -57,6 +76,7 @@ func newClaim(env *Env) *cobra.Command {
 	}
 	flags.add(cmd)
 	spec.add(cmd)
+	spec.addRecovery(cmd)
 	return cmd
 }
 
@@ -71,6 +91,12 @@ func (m *maintainer) claim(ctx context.Context, project pypi.Project, spec *clai
 	s, err := m.look(ctx, project)
 	if err != nil {
 		return err
+	}
+	switch {
+	case spec.recover:
+		return m.recoverClaim(ctx, s, team, recovery, spec)
+	case s.IsParked():
+		return m.unpark(ctx, s, spec)
 	}
 	if err := claimable(s); err != nil {
 		return err
@@ -135,7 +161,7 @@ func claimable(s *ceremony.Standing) error {
 	if !s.Since.IsZero() {
 		since = " since " + s.Since.Format("2006-01-02")
 	}
-	return fmt.Errorf("%s is claimed already%s: its maintainers can add your key with bailiwick team %s add KEY; nobody else can", s.Project, since, s.Project)
+	return fmt.Errorf("%s is claimed already%s: its maintainers can add your key with bailiwick team %s add KEY; nobody else can; if all its keys are lost: bailiwick claim %s --recover", s.Project, since, s.Project, s.Project)
 }
 
 // drawClaim drafts the claim: the files as they are listed, each marked as what it is, and for a project that

@@ -73,6 +73,8 @@ func (m *maintainer) publish(ctx context.Context, files []*localFile, spec *clai
 		return err
 	}
 	switch {
+	case s.IsParked():
+		return errors.New(s.ParkedText())
 	case s.Assurance != policy.Unclaimed && claims:
 		return usagef("%s is claimed already: --threshold, --with and --recovery-key are for its first publish; bailiwick team %s changes them", rel.project, rel.project)
 	case s.Assurance != policy.Unclaimed:

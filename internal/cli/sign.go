@@ -238,7 +238,7 @@ func requestTitle(r *ceremony.Request, v *ceremony.Verdict) string {
 	for _, m := range v.Missing {
 		n += m.Need
 	}
-	what := map[ceremony.Kind]string{ceremony.Claim: "the claim of " + r.Project.String(), ceremony.Rekey: "a change of the keys of " + r.Project.String()}[r.Kind]
+	what := map[ceremony.Kind]string{ceremony.Claim: "the claim of " + r.Project.String(), ceremony.Rekey: "a change of the keys of " + r.Project.String(), ceremony.Recover: "the recovery of " + r.Project.String()}[r.Kind]
 	if what == "" {
 		what = r.Project.String()
 		if named := releaseVersions(v); named != "" {

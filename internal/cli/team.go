@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -209,6 +210,9 @@ func (m *maintainer) lookClaimed(ctx context.Context, project pypi.Project) (*ce
 	if err != nil {
 		return nil, err
 	}
+	if s.IsParked() {
+		return nil, errors.New(s.ParkedText())
+	}
 	if s.Assurance == policy.Unclaimed {
 		return nil, fmt.Errorf("%s is not claimed, so no maintainer's key has a say in it yet: run bailiwick claim %s --key URI first", project, project)
 	}
@@ -241,13 +245,23 @@ func (m *maintainer) showTeam(ctx context.Context, project pypi.Project) error {
 		return fmt.Errorf("there is no project %s: its first bailiwick publish creates and claims it", project)
 	}
 	since := ""
-	if !s.Since.IsZero() {
+	switch {
+	case !s.Parked.IsZero():
+		since = " since " + s.Parked.Format(time.DateOnly)
+	case !s.Since.IsZero():
 		since = " since " + s.Since.Format(time.DateOnly)
 	}
 	m.printf("%s   %s%s   version %d until %s   %s\n\n", project, s.Assurance, since, s.Base.Version(), s.Base.Expires().Format(time.DateOnly), plural(s.Base.Len(), "file"))
 	who := "maintainers"
-	if s.Assurance == policy.Unclaimed {
+	switch {
+	case s.Assurance == policy.Unclaimed:
 		who = "the registry"
+	case s.IsParked():
+		m.printf("  maintainers, who can take it back with bailiwick claim %s, %d of %d\n", project, s.Owners.Threshold(), len(s.Owners.KeyIDs()))
+		for _, k := range usableKeys(s.Owners) {
+			m.printKeyLine(k)
+		}
+		who = "the index's offline keys, which sign in their place"
 	}
 	m.printf("  %s, %d of %d\n", who, s.Authority.Threshold(), len(s.Authority.KeyIDs()))
 	for _, k := range usableKeys(s.Authority) {

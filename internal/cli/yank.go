@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -170,6 +171,9 @@ func yankEdit(s *ceremony.Standing, version pypi.Version, reason *string) ([]tuf
 
 // releaseChange changes the project's own list, without new files.
 func (m *maintainer) releaseChange(ctx context.Context, s *ceremony.Standing, what string, edit func(*ceremony.Standing) (repo.TargetsEdit, error)) error {
+	if s.IsParked() {
+		return errors.New(s.ParkedText())
+	}
 	d, err := m.carryOut(ctx, s, plan{
 		draw: func(_ context.Context, s *ceremony.Standing) (*ceremony.Request, []tuf.Target, error) {
 			e, err := edit(s)
