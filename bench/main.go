@@ -27,6 +27,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.com/bailiwick/bench/internal/fixture"
@@ -191,6 +192,7 @@ func (b *bench) once(ctx context.Context, i int, r *row) (measure.Result, error)
 			return measure.Result{}, err
 		}
 		args = append(args, b.url+"/"+r.site, state)
+		syscall.Sync() // so that nobody who syncs waits for what others left to write
 	}
 	return b.child(ctx, i, r.workload, args)
 }
