@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,6 +59,7 @@ type demo struct {
 	token  string
 	listen string
 	latest string // the newest version that an honest maintainer has uploaded
+	user   string // whose settings apply; empty: "user"
 
 	stopServer func() error
 
@@ -282,26 +284,32 @@ func (d *demo) run(ctx context.Context, args ...string) ran {
 	var both transcript
 	user := d.userEnviron()
 	env := &Env{
-		Stdin:  strings.NewReader(""),
-		Stdout: io.MultiWriter(&both, &stdout),
-		Stderr: &both,
-		Getenv: func(name string) string {
-			for _, kv := range slices.Backward(user) {
-				if value, ok := strings.CutPrefix(kv, name+"="); ok {
-					return value
-				}
-			}
-			return ""
-		},
+		Stdin:   strings.NewReader(""),
+		Stdout:  io.MultiWriter(&both, &stdout),
+		Stderr:  &both,
+		Getenv:  lookup(user),
 		Environ: func() []string { return user },
 		Now: func() time.Time {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			return d.env.Now().Add(d.ahead)
 		},
+		keyOptions: d.env.keyOptions,
 	}
 	code := Main(ctx, args, env)
 	return ran{code: code, stdout: stdout.String(), text: both.String()}
+}
+
+// lookup is the Getenv of an environment.
+func lookup(environ []string) func(name string) string {
+	return func(name string) string {
+		for _, kv := range slices.Backward(environ) {
+			if value, ok := strings.CutPrefix(kv, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
 }
 
 // transcript gathers both streams of a command and of its child, which write at the same time.
@@ -331,12 +339,15 @@ func (d *demo) userEnviron() []string {
 		return strings.HasPrefix(name, "PIP_") || strings.HasPrefix(name, "BAILIWICK_") || strings.HasPrefix(name, "XDG_")
 	})
 	return append(environ, "PIP_DISABLE_PIP_VERSION_CHECK=1",
-		"XDG_CONFIG_HOME="+filepath.Join(d.dir, "user", "config"),
-		"XDG_STATE_HOME="+filepath.Join(d.dir, "user", "state"),
+		"XDG_CONFIG_HOME="+filepath.Join(d.home(), "config"),
+		"XDG_STATE_HOME="+filepath.Join(d.home(), "state"),
 		"XDG_CACHE_HOME="+d.cache())
 }
 
-func (d *demo) cache() string { return filepath.Join(d.dir, "user", "cache") }
+// home is the folder of the user who types.
+func (d *demo) home() string { return filepath.Join(d.dir, cmp.Or(d.user, "user")) }
+
+func (d *demo) cache() string { return filepath.Join(d.home(), "cache") }
 
 // bailiwick runs a command and shows it.
 func (d *demo) bailiwick(ctx context.Context, args ...string) ran {

@@ -180,12 +180,14 @@ func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publi
 	}
 	s.closers = append(s.closers, store.Close)
 	s.publisher, err = publish.Open(ctx, publish.Config{
-		Ledger: l, Signers: signers, Lifetimes: lifetimes, Now: spec.now, Log: spec.log, Expiring: s.openDue,
+		Ledger: l, Signers: signers, Lifetimes: lifetimes, Now: spec.now, Log: spec.log, Expiring: s.afterPublication,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the repository: %w", err)
 	}
-	s.index, err = index.New(index.Config{Publisher: s.publisher, Files: store, Tokens: l, Records: l, Now: spec.now})
+	s.settleKeys(ctx)
+	s.closers = append(s.closers, func() error { s.settleKeys(context.WithoutCancel(ctx)); return nil })
+	s.index, err = index.New(index.Config{Publisher: s.publisher, Files: store, Tokens: l, Records: l, Now: spec.now, NextKey: s.nextKey})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}
@@ -296,7 +298,9 @@ func loadOnline(data string) (publish.Signers, error) {
 		}
 		*into = k
 	}
-	return signers, nil
+	var err error
+	signers.Others, err = loadNextKeys(data)
+	return signers, err
 }
 
 // refuseOfflineKeys keeps the promise that taking the server is not taking the offline keys.

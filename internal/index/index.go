@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/tuf/key"
 )
 
 // Limits bound what an upload may be. Zero fields take their default.
@@ -29,6 +31,9 @@ type Config struct {
 	Limits  Limits
 	// Custody says of the online keys where they are, for forecasts; those it leaves out are on the server.
 	Custody map[policy.KeyRole]policy.Custody
+	// NextKey makes the key that an online role gets next, or returns the one that waits already. It is durable when
+	// it returns. Nil: this index makes no keys.
+	NextKey func(ctx context.Context, role policy.KeyRole) (key.Signer, error)
 	Now     func() time.Time
 }
 
@@ -40,6 +45,7 @@ type Index struct {
 	records   Records // nil: none
 	limits    Limits
 	custody   map[policy.KeyRole]policy.Custody
+	nextKey   func(context.Context, policy.KeyRole) (key.Signer, error) // nil: none can be made
 	now       func() time.Time
 
 	projects atomic.Pointer[projectList] // of the newest snapshot that was asked about
@@ -63,7 +69,7 @@ func New(c Config) (*Index, error) {
 		c.Limits.FileSize = DefaultFileSize
 	}
 	return &Index{
-		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, custody: c.Custody, now: c.Now,
+		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, custody: c.Custody, nextKey: c.NextKey, now: c.Now,
 		unpack: make(chan struct{}, maxUnpack), hall: make(chan struct{}, 1),
 	}, nil
 }

@@ -195,37 +195,6 @@ func (b *batch) baseIsCurrent(ctx context.Context, o *offline, p *sitting.Payloa
 	return nil
 }
 
-func (b *batch) chainIsCurrent(ctx context.Context, c *sitting.Chain) error {
-	if n := b.state.head.Root; int64(len(c.Roots)) != n {
-		return stale(tuf.RoleRoot, n, "the request knows %d versions of root and the newest is %d; make it anew", len(c.Roots), n)
-	}
-	for i, data := range c.Roots {
-		published, err := b.state.view.shelf.read(ctx, tuf.RoleRoot, int64(i)+1)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(data, published) {
-			return stale(tuf.RoleRoot, b.state.head.Root, "the request knows another version %d of root than the one that was published; make it anew", i+1)
-		}
-	}
-	for _, f := range []struct {
-		role tuf.RoleName
-		data []byte
-	}{{tuf.RoleTargets, c.Targets}, {policy.RoleClaimed, c.Claimed}, {policy.RoleUnclaimed, c.Unclaimed}} {
-		if f.data == nil {
-			continue
-		}
-		newest, published, err := b.published(ctx, f.role)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(f.data, published) {
-			return stale(f.role, newest, "the request was made before version %d of %s; make it anew on that and sign again", newest, f.role)
-		}
-	}
-	return nil
-}
-
 // nextRoot reads a new root, and makes sure that the online keys which it names are at hand.
 func (b *batch) nextRoot(_ context.Context, o *offline) error {
 	r := o.results[tuf.RoleRoot]

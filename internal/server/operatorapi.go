@@ -29,10 +29,14 @@ const (
 // operatorRoutes lists the addresses for operators, and the public record.
 func (s *Server) operatorRoutes(mux *http.ServeMux) {
 	for pattern, handler := range map[string]apiHandler{
-		"GET /api/v1/operator/requests":         s.operatorRequests,
-		"DELETE /api/v1/operator/requests/{id}": s.operatorAbort,
-		"POST /api/v1/operator/sittings":        s.operatorPlan,
-		"GET /api/v1/operator/status":           s.operatorStatus,
+		"GET /api/v1/operator/requests":                    s.operatorRequests,
+		"DELETE /api/v1/operator/requests/{id}":            s.operatorAbort,
+		"POST /api/v1/operator/sittings":                   s.operatorPlan,
+		"POST /api/v1/operator/rotations":                  s.operatorRotate,
+		"GET /api/v1/operator/status":                      s.operatorStatus,
+		"GET /api/v1/operator/recoveries":                  s.operatorRecoveries,
+		"POST /api/v1/operator/recoveries":                 s.operatorAnnounce,
+		"POST /api/v1/operator/recoveries/{project}/abort": s.operatorWithdraw,
 	} {
 		mux.HandleFunc(pattern, s.apiFor(s.operator, handler))
 	}
@@ -266,4 +270,3 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(out)
 }
-

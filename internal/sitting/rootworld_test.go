@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -335,15 +334,12 @@ func (u *user) rootVersion() int64 {
 // authorities reads who signs now.
 func (w *world) authorities() map[policy.KeyRole]tuf.Authority {
 	w.tb.Helper()
-	s := w.Current().Sitting(w.tb.Context(), w.now, policy.DefaultLifetimes())
-	chain := s.Layout.UnclaimedBinChain("0")
-	var lists []*tuf.Targets
-	for n := range len(chain) - 1 {
-		t, err := s.Set.Delegated(s.Load, chain[:n+1]...)
-		if err != nil {
-			w.tb.Fatal(err)
-		}
-		lists = append(lists, t)
+	held, err := w.Current().Sitting(w.tb.Context(), w.now, policy.DefaultLifetimes()).Holders()
+	if err != nil {
+		w.tb.Fatal(err)
 	}
-	return maps.Clone(sitting.HoldersOf(s.Set.Root(), s.Set.Targets(), lists[1], lists[2]).Authorities)
+	if len(held.Authorities) != len(policy.KeyRoles()) {
+		w.tb.Fatalf("%d roles have keys", len(held.Authorities))
+	}
+	return held.Authorities
 }

@@ -80,6 +80,20 @@ func (k *Keyholders) find(role policy.KeyRole, word string) (key.ID, error) {
 	return "", refuse(Unknown, tuf.RoleName(role), "%.80q can be each of %s: name the key by its id", word, strings.Join(found, " and "))
 }
 
+// Holders returns who signs now. The error is that of loading what is published.
+func (s State) Holders() (*Keyholders, error) {
+	bin := slices.Collect(s.Layout.BinNames())[0]
+	chain := s.Layout.UnclaimedBinChain(bin)
+	var below [2]*tuf.Targets // the claimed bin, and unclaimed
+	for i := range below {
+		var err error
+		if below[i], err = ceremony.Role(s.Set, s.Load, chain[:len(chain)-2+i]...); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", chain[len(chain)-3+i], err)
+		}
+	}
+	return HoldersOf(s.Set.Root(), s.Set.Targets(), below[0], below[1]), nil
+}
+
 // rotation is a plan in the making.
 type rotation struct {
 	State

@@ -513,3 +513,59 @@ func authorityOf(tb testing.TB, threshold int, keys ...*key.Public) tuf.Authorit
 	}
 	return a
 }
+
+// TestGroupsOfPeopleSignApart: the holders of root, of targets, of claimed and of unclaimed each have a request of their
+// own, made at the same time. None waits for another, in whatever order they come back; but a request is not
+// published that was made before its signers were replaced.
+func TestGroupsOfPeopleSignApart(t *testing.T) {
+	groups := map[string][]tuf.RoleName{
+		"root": {tuf.RoleRoot}, "targets": {tuf.RoleTargets}, "claimed": {policy.RoleClaimed}, "unclaimed": {policy.RoleUnclaimed},
+	}
+	for _, order := range [][]string{
+		{"root", "targets", "claimed", "unclaimed"}, {"claimed", "root", "unclaimed", "targets"}, {"unclaimed", "targets", "claimed", "root"},
+	} {
+		t.Run(strings.Join(order, " "), func(t *testing.T) {
+			w := newWorld(t)
+			w.upload()
+			requests := map[string]*sitting.Request{}
+			for name, roles := range groups {
+				requests[name] = w.renewal(roles...)
+			}
+			old := w.user()
+			old.sees()
+			for _, name := range order {
+				if err := w.publish(requests[name]); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				w.upload()
+				old.sees()
+			}
+		})
+	}
+	for _, test := range []struct {
+		renewed tuf.RoleName
+		role    policy.KeyRole
+	}{
+		{tuf.RoleTargets, policy.KeyTargets}, {policy.RoleClaimed, policy.KeyClaimed}, {policy.RoleUnclaimed, policy.KeyUnclaimed},
+	} {
+		t.Run(string(test.renewed)+" whose signers were replaced", func(t *testing.T) {
+			w := newWorld(t)
+			w.upload()
+			late := w.renewal(test.renewed)
+			w.rotated([]string{"alice", "bob", "targets", "claimed", "unclaimed", "new"}, w.change(test.role, 1, "new"))
+			wantRefused(t, w.publish(late), sitting.Stale, "anew")
+			w.user().sees()
+		})
+	}
+}
+
+// renewal is a request to sign roles anew, signed.
+func (w *world) renewal(roles ...tuf.RoleName) *sitting.Request {
+	w.tb.Helper()
+	r, err := sitting.Plan(w.tb.Context(), w.Current().Sitting(w.tb.Context(), w.now, policy.DefaultLifetimes()), sitting.Wishes{Roles: roles})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.sign(r, "alice", "bob", "targets", "claimed", "unclaimed")
+	return w.travel(r)
+}
