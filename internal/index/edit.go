@@ -12,7 +12,7 @@ import (
 )
 
 // Yank marks all files of a version as yanked (PEP 592), or, with a nil reason, takes the mark
-// away. An empty reason is none. Files stay where they are for whoever names them exactly. The
+// away. A receipt without a publication says that the change waits for the index's signer. An empty reason is none. Files stay where they are for whoever names them exactly. The
 // refusal is NotFound if the project has no files of this version.
 func (x *Index) Yank(ctx context.Context, a Actor, p pypi.Project, v pypi.Version, reason *string) (publish.Receipt, error) {
 	if !a.May(p) {
@@ -39,7 +39,11 @@ func (x *Index) Yank(ctx context.Context, a Actor, p pypi.Project, v pypi.Versio
 	if len(names) == 0 {
 		return publish.Receipt{}, refuse(NotFound, "%s is not listed here", what)
 	}
-	receipt, err := x.publisher.Publish(ctx, publish.Yank{Project: p, Files: names, Reason: reason})
+	change := publish.Yank{Project: p, Files: names, Reason: reason}
+	receipt, err := x.publisher.Publish(ctx, change)
+	if errors.Is(err, publish.ErrNoSigner) {
+		return publish.Receipt{}, x.waitEdit(ctx, a, p, "yanking "+what, change)
+	}
 	if err != nil {
 		return publish.Receipt{}, publishError(what, err)
 	}
@@ -52,7 +56,11 @@ func (x *Index) Delete(ctx context.Context, a Actor, p pypi.Project, name pypi.F
 	if !a.May(p) {
 		return publish.Receipt{}, refuse(Forbidden, "token %s has no right to the project %s", a.id, p)
 	}
-	receipt, err := x.publisher.Publish(ctx, publish.Delete{Project: p, Files: []pypi.Filename{name}})
+	change := publish.Delete{Project: p, Files: []pypi.Filename{name}}
+	receipt, err := x.publisher.Publish(ctx, change)
+	if errors.Is(err, publish.ErrNoSigner) {
+		return publish.Receipt{}, x.waitEdit(ctx, a, p, "deleting "+name.String(), change)
+	}
 	if err != nil {
 		return publish.Receipt{}, publishError(name.String(), err)
 	}

@@ -132,6 +132,9 @@ func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (Operat
 		return OperatorOutcome{}, err
 	}
 	done, err := x.publisher.Publish(ctx, publish.Offline{Request: r, Token: a.id, Closes: closes})
+	if errors.Is(err, publish.ErrNoSigner) {
+		return OperatorOutcome{ID: id, New: len(fresh), Next: "signed by all who have a say; it takes effect when the index's signer has signed what follows from it"}, nil
+	}
 	if err != nil {
 		return OperatorOutcome{}, offlineError(id, err)
 	}

@@ -79,7 +79,7 @@ func (x *Index) Propose(ctx context.Context, a Actor, r *ceremony.Request) (Outc
 	}
 	id := r.ID()
 	if j.Verdict.Complete() {
-		return x.execute(ctx, a, id, j)
+		return x.execute(ctx, a, r, j)
 	}
 	signatures := signaturesOf(r)
 	if len(signatures) == 0 {
@@ -193,7 +193,7 @@ func (x *Index) add(ctx context.Context, a Actor, project pypi.Project, id strin
 		}
 		return Outcome{ID: id, Missing: j.Verdict.Missing, Next: j.Verdict.Next()}, nil
 	}
-	out, err := x.execute(ctx, a, id, j)
+	out, err := x.execute(ctx, a, r, j)
 	if err != nil {
 		return x.overtaken(ctx, project, id, err)
 	}
@@ -227,12 +227,36 @@ func (x *Index) gone(ctx context.Context, p pypi.Project, id string) (Outcome, e
 }
 
 // execute publishes a request that has all its signatures.
-func (x *Index) execute(ctx context.Context, a Actor, id string, j *publish.Judgement) (Outcome, error) {
+func (x *Index) execute(ctx context.Context, a Actor, r *ceremony.Request, j *publish.Judgement) (Outcome, error) {
+	id := r.ID()
 	done, err := x.publisher.Publish(ctx, j.Sign(a.id))
+	if errors.Is(err, publish.ErrNoSigner) {
+		return x.keepForSigner(ctx, a, r)
+	}
 	if err != nil {
 		return Outcome{}, requestError("signing request "+id, err)
 	}
 	return Outcome{ID: id, Publication: done.Publication}, nil
+}
+
+// keepForSigner keeps a request with all its signatures until the index's signer is there.
+func (x *Index) keepForSigner(ctx context.Context, a Actor, r *ceremony.Request) (Outcome, error) {
+	id := r.ID()
+	if err := x.keepRequest(ctx, a, r); err != nil {
+		return Outcome{}, err
+	}
+	signatures := signaturesOf(r)
+	err := x.records.SignRequest(ctx, id, signatures, publish.Event{
+		Project: r.Project, Kind: publish.EventSigned, Time: x.now().UTC().Truncate(time.Second), Token: a.id, Request: id,
+		Keys: signerIDs(signatures),
+	})
+	if errors.Is(err, ErrNoRequest) {
+		return x.gone(ctx, r.Project, id)
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("storing signatures for request %s: %w", id, err)
+	}
+	return x.waitRequest(ctx, a, r.Project, id)
 }
 
 // Requests returns the open signing requests of a project, oldest first.
@@ -324,6 +348,9 @@ func (x *Index) pending(ctx context.Context, s StoredRequest) (Pending, error) {
 		return Pending{}, err
 	default:
 		p.Missing, p.Next = j.Verdict.Missing, j.Verdict.Next()
+		if j.Verdict.Complete() {
+			p.Next = "nothing: it takes effect when the index's signer has signed it"
+		}
 	}
 	return p, nil
 }

@@ -23,12 +23,18 @@ type Receipt struct {
 	// Staged: the project is claimed, so the file waits for its maintainers' signature. It is kept
 	// and checked, and nobody can see it. Publication is 0.
 	Staged bool
+	// Waiting: the index's signer is not there (custody strict). The file is kept and checked, nobody can see it,
+	// and it is published without anyone asking again when the signer comes. Publication is 0.
+	Waiting bool
 }
 
 // Line says what happens next to a staged file, in one sentence for the uploader; "" if the file
-// is not staged.
+// is published.
 func (r Receipt) Line() string {
-	if !r.Staged {
+	switch {
+	case r.Waiting:
+		return phrase(fmt.Sprintf("staged: %s is checked and kept; %s", r.Filename, waitsForSigner))
+	case !r.Staged:
 		return ""
 	}
 	return phrase(fmt.Sprintf("staged: %s waits for its maintainers' signature; sign with bailiwick publish or bailiwick sign %s", r.Filename, r.Project))
@@ -77,6 +83,9 @@ func (x *Index) Upload(ctx context.Context, a Actor, f Form, c *Content) (Receip
 	done, err := x.publisher.Publish(ctx, publish.AddFile{File: file})
 	if errors.Is(err, publish.ErrNotRegistry) && x.records != nil {
 		return x.stage(ctx, receipt, file)
+	}
+	if errors.Is(err, publish.ErrNoSigner) && x.records != nil {
+		return x.waitFile(ctx, receipt, file)
 	}
 	if err != nil {
 		return Receipt{}, publishError(filename.String(), err)
@@ -194,6 +203,10 @@ func publishError(what string, err error) error {
 			return refuse(Invalid, "%v", err)
 		case errors.Is(err, publish.ErrExpired):
 			return refuse(Unavailable, "%s: clients refuse the project until the operators of the index have signed an expired role", what)
+		case errors.Is(err, publish.ErrNoSigner):
+			return refuse(Unavailable, "%s: the index's signer is not connected; nothing was changed, try again when it is", what)
+		case errors.Is(err, publish.ErrNotSigned):
+			return refuse(Unavailable, "%s: the index's signer refuses to sign it; nothing was changed, the index's operators have to look why", what)
 		case errors.Is(err, publish.ErrBusy):
 			return refuse(Busy, "the index has too many uploads at the moment; try again in a moment")
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

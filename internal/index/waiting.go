@@ -2,11 +2,15 @@ package index
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
 )
+
+// ErrNotWaiting: no change of this name waits for the signer, or not any more.
+var ErrNotWaiting = errors.New("no such change waits")
 
 // Waiting keeps accepted changes that wait for the isolated signer of the index to be there.
 type Waiting interface {
@@ -16,6 +20,9 @@ type Waiting interface {
 
 	// Waiting returns those that came after the one with this ID (0: all), oldest first, at most limit of them.
 	Waiting(ctx context.Context, after int64, limit int) ([]WaitingChange, error)
+
+	// WaitingNamed returns the one of a name, or ErrNotWaiting.
+	WaitingNamed(ctx context.Context, name string) (WaitingChange, error)
 
 	// CountWaiting returns how many there are.
 	CountWaiting(ctx context.Context) (int, error)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -177,6 +178,27 @@ func (s *SQLite) Waiting(ctx context.Context, after int64, limit int) ([]index.W
 	return out, nil
 }
 
+// WaitingNamed implements index.Waiting.
+func (s *SQLite) WaitingNamed(ctx context.Context, name string) (index.WaitingChange, error) {
+	w := index.WaitingChange{Name: name}
+	var project string
+	var received int64
+	err := s.r.waitingNamed.QueryRowContext(ctx, name).Scan(&w.ID, &project, &w.Body, &w.Token, &received)
+	if errors.Is(err, sql.ErrNoRows) {
+		return index.WaitingChange{}, notWaiting(name)
+	}
+	if err == nil {
+		w.Project, err = pypi.ParseProject(project)
+	}
+	if err != nil {
+		return index.WaitingChange{}, s.failed("reading "+name, err)
+	}
+	w.Received = unstamp(received)
+	return w, nil
+}
+
+func notWaiting(name string) error { return fmt.Errorf("%s: %w", name, index.ErrNotWaiting) }
+
 // CountWaiting implements index.Waiting.
 func (s *SQLite) CountWaiting(ctx context.Context) (int, error) {
 	var n int
@@ -293,6 +315,21 @@ func (m *Memory) Waiting(ctx context.Context, after int64, limit int) ([]index.W
 			}
 		}
 	})
+	return out, err
+}
+
+// WaitingNamed implements index.Waiting.
+func (m *Memory) WaitingNamed(ctx context.Context, name string) (index.WaitingChange, error) {
+	var out index.WaitingChange
+	err := m.keeping(ctx, "reading "+name, func(c *memoryCustody, _ *memoryRecords) {
+		if i := slices.IndexFunc(c.waiting, func(w index.WaitingChange) bool { return w.Name == name }); i >= 0 {
+			out = c.waiting[i]
+			out.Body = bytes.Clone(out.Body)
+		}
+	})
+	if err == nil && out.ID == 0 {
+		err = notWaiting(name)
+	}
 	return out, err
 }
 

@@ -39,7 +39,7 @@ type readStatements struct {
 	staged, request, requests, openRequests, signatures, events *sql.Stmt
 	operatorRequest, operatorRequests, operatorBody             *sql.Stmt
 	operatorSignatures, record, recoveries                      *sql.Stmt
-	proposal, waiting, waitingCount                             *sql.Stmt
+	proposal, waiting, waitingNamed, waitingCount               *sql.Stmt
 }
 
 // prepare takes the writer connection and prepares every statement. After an error the caller
@@ -93,6 +93,7 @@ func (s *SQLite) prepare(ctx context.Context) error {
 			FROM recoveries WHERE outcome = '' ORDER BY entry`},
 		{&s.r.proposal, `SELECT number, kind, bytes FROM proposals ORDER BY number DESC, kind, part`},
 		{&s.r.waiting, `SELECT id, name, project, body, token, received FROM waiting WHERE id > ? ORDER BY id LIMIT ?`},
+		{&s.r.waitingNamed, `SELECT id, project, body, token, received FROM waiting WHERE name = ?`},
 		{&s.r.waitingCount, `SELECT count(*) FROM waiting`},
 	} {
 		if *p.stmt, err = s.readerDB.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // readerDB.Close does

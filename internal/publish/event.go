@@ -19,6 +19,7 @@ const (
 	EventRevoked  EventKind = "revoked" // keys were taken away and none added
 	EventStaged   EventKind = "staged"
 	EventUnstaged EventKind = "unstaged"
+	EventWaiting  EventKind = "waiting" // accepted; it is published when the index's signer has signed it
 	EventOpened   EventKind = "request-opened"
 	EventSigned   EventKind = "request-signed"
 	EventAborted  EventKind = "request-aborted"

@@ -77,15 +77,8 @@ func encodePublication(p *Publication) ([]byte, error) {
 	for _, m := range p.Metadata {
 		s.Metadata = append(s.Metadata, storedMetadata{string(m.Role), m.Version, m.Expires, m.Maintained, m.Bytes})
 	}
-	for _, f := range p.Files {
-		out := storedFile{
-			Filename: f.Filename.String(), Project: f.Project.String(), Version: f.Version, Size: f.Size, SHA256: f.SHA256[:],
-			RequiresPython: f.RequiresPython, Uploaded: f.Uploaded, Uploader: f.Uploader, Signers: f.Signers,
-		}
-		if f.MetadataSHA256 != nil {
-			out.MetadataSHA256 = f.MetadataSHA256[:]
-		}
-		s.Files = append(s.Files, out)
+	for i := range p.Files {
+		s.Files = append(s.Files, storeFile(&p.Files[i]))
 	}
 	for _, e := range p.Events {
 		s.Events = append(s.Events, storedEvent{e.Project.String(), e.Kind, e.Time, e.Token, e.Request, e.Keys, e.Text})
@@ -138,25 +131,46 @@ func decodePublication(data []byte) (*Publication, error) {
 	return p, nil
 }
 
+func storeFile(f *File) storedFile {
+	out := storedFile{
+		Filename: f.Filename.String(), Project: f.Project.String(), Version: f.Version, Size: f.Size, SHA256: f.SHA256[:],
+		RequiresPython: f.RequiresPython, Uploaded: f.Uploaded, Uploader: f.Uploader, Signers: f.Signers,
+	}
+	if f.MetadataSHA256 != nil {
+		out.MetadataSHA256 = f.MetadataSHA256[:]
+	}
+	return out
+}
+
+func (in *storedFile) file() (File, error) {
+	f := File{
+		Version: in.Version, Size: in.Size, RequiresPython: in.RequiresPython,
+		Uploaded: in.Uploaded, Uploader: in.Uploader, Signers: in.Signers,
+	}
+	var err error
+	if f.Project, err = pypi.ParseProject(in.Project); err != nil {
+		return f, err
+	}
+	if f.Filename, err = pypi.ParseFilenameFor(f.Project, in.Filename); err != nil {
+		return f, err
+	}
+	if copy(f.SHA256[:], in.SHA256) != len(f.SHA256) {
+		return f, fmt.Errorf("the hash of %s is cut", in.Filename)
+	}
+	if in.MetadataSHA256 != nil {
+		f.MetadataSHA256 = new([32]byte)
+		if copy(f.MetadataSHA256[:], in.MetadataSHA256) != len(f.MetadataSHA256) {
+			return f, fmt.Errorf("the hash of what %s says of itself is cut", in.Filename)
+		}
+	}
+	return f, nil
+}
+
 func (p *Publication) storedFiles(s *storedForm) error {
-	for _, in := range s.Files {
-		f := File{
-			Version: in.Version, Size: in.Size, RequiresPython: in.RequiresPython,
-			Uploaded: in.Uploaded, Uploader: in.Uploader, Signers: in.Signers,
-		}
-		var err error
-		if f.Project, err = pypi.ParseProject(in.Project); err != nil {
+	for i := range s.Files {
+		f, err := s.Files[i].file()
+		if err != nil {
 			return err
-		}
-		if f.Filename, err = pypi.ParseFilenameFor(f.Project, in.Filename); err != nil {
-			return err
-		}
-		if copy(f.SHA256[:], in.SHA256) != len(f.SHA256) {
-			return fmt.Errorf("the hash of %s is cut", in.Filename)
-		}
-		if in.MetadataSHA256 != nil {
-			f.MetadataSHA256 = new([32]byte)
-			copy(f.MetadataSHA256[:], in.MetadataSHA256)
 		}
 		p.Files = append(p.Files, f)
 	}
@@ -206,4 +220,87 @@ func (p *Publication) storedRecoveries(s *storedForm) error {
 		p.Recoveries = append(p.Recoveries, r)
 	}
 	return nil
+}
+
+// storedChange is a change of an unclaimed project as it is kept until it can be published.
+type storedChange struct {
+	Add    *storedFile `json:"add,omitempty"`
+	Yank   *storedEdit `json:"yank,omitempty"`
+	Delete *storedEdit `json:"delete,omitempty"`
+}
+
+type storedEdit struct {
+	Project string   `json:"project"`
+	Files   []string `json:"files"`
+	Reason  *string  `json:"reason,omitempty"`
+}
+
+// EncodeChange returns an [AddFile], [Yank] or [Delete] in a form in which it can be kept. Any other change
+// is ErrInvalid: signing requests have a form of their own.
+func EncodeChange(c Change) ([]byte, error) {
+	var s storedChange
+	edit := func(p pypi.Project, files []pypi.Filename, reason *string) *storedEdit {
+		e := &storedEdit{Project: p.String(), Reason: reason}
+		for _, f := range files {
+			e.Files = append(e.Files, f.String())
+		}
+		return e
+	}
+	switch c := c.(type) {
+	case AddFile:
+		f := storeFile(&c.File)
+		s.Add = &f
+	case Yank:
+		s.Yank = edit(c.Project, c.Files, c.Reason)
+	case Delete:
+		s.Delete = edit(c.Project, c.Files, nil)
+	default:
+		return nil, fmt.Errorf("keeping a change of type %T: %w", c, ErrInvalid)
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a change: %w", err)
+	}
+	return data, nil
+}
+
+// DecodeChange reads what [EncodeChange] wrote. The error wraps ErrInvalid.
+func DecodeChange(data []byte) (Change, error) {
+	var s storedChange
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return nil, fmt.Errorf("reading a kept change: %w: %w", ErrInvalid, err)
+	}
+	switch {
+	case s.Add != nil:
+		f, err := s.Add.file()
+		if err != nil {
+			return nil, fmt.Errorf("reading a kept change: %w: %w", ErrInvalid, err)
+		}
+		return AddFile{File: f}, nil
+	case s.Yank != nil:
+		p, files, err := s.Yank.names()
+		return Yank{Project: p, Files: files, Reason: s.Yank.Reason}, err
+	case s.Delete != nil:
+		p, files, err := s.Delete.names()
+		return Delete{Project: p, Files: files}, err
+	}
+	return nil, fmt.Errorf("reading a kept change: it is of no known kind: %w", ErrInvalid)
+}
+
+func (e *storedEdit) names() (pypi.Project, []pypi.Filename, error) {
+	p, err := pypi.ParseProject(e.Project)
+	if err != nil {
+		return p, nil, fmt.Errorf("reading a kept change: %w: %w", ErrInvalid, err)
+	}
+	var files []pypi.Filename
+	for _, name := range e.Files {
+		f, err := pypi.ParseFilenameFor(p, name)
+		if err != nil {
+			return p, nil, fmt.Errorf("reading a kept change: %w: %w", ErrInvalid, err)
+		}
+		files = append(files, f)
+	}
+	return p, files, nil
 }

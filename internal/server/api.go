@@ -14,6 +14,7 @@ import (
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/problem"
+	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
@@ -294,7 +295,15 @@ func (s *Server) apiYank(r *http.Request, body io.Reader, a index.Actor) (int, a
 	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // a refusal, or explained by fail
 	}
-	return http.StatusOK, OutcomeAnswer{Publication: receipt.Publication}, nil
+	return editAnswer(receipt)
+}
+
+// editAnswer says whether an edit is published, or waits for the index's signer.
+func editAnswer(r publish.Receipt) (int, any, error) {
+	if r.Publication == 0 {
+		return http.StatusAccepted, OutcomeAnswer{Next: "it takes effect when the index's signer has signed it"}, nil
+	}
+	return http.StatusOK, OutcomeAnswer{Publication: r.Publication}, nil
 }
 
 // apiDelete serves projects that are not claimed, as apiYank does.
@@ -307,7 +316,7 @@ func (s *Server) apiDelete(r *http.Request, _ io.Reader, a index.Actor) (int, an
 	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // a refusal, or explained by fail
 	}
-	return http.StatusOK, OutcomeAnswer{Publication: receipt.Publication}, nil
+	return editAnswer(receipt)
 }
 
 func (s *Server) apiUnstage(r *http.Request, _ io.Reader, a index.Actor) (int, any, error) {

@@ -26,7 +26,7 @@ const (
 
 // upload takes one file (POST /legacy/ and POST /). The order is: rights, form and file as they
 // come in, checks and publication; the answer 200 means that the file is installable, 202 that it waits
-// for a signature.
+// for a signature: of its maintainers, or of the index's signer.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	body := newUploadBody(w, r, &s.limits)
 	receipt, err := s.receive(w, r, body)
@@ -36,9 +36,9 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	note(w, slog.LevelInfo, slog.String("project", receipt.Project.String()), slog.String("file", receipt.Filename.String()),
-		slog.Int64("publication", receipt.Publication), slog.Bool("unchanged", receipt.Unchanged), slog.Bool("staged", receipt.Staged))
+		slog.Int64("publication", receipt.Publication), slog.Bool("unchanged", receipt.Unchanged), slog.Bool("staged", receipt.Staged), slog.Bool("waiting", receipt.Waiting))
 	w.Header().Set("Cache-Control", "no-store")
-	if receipt.Staged {
+	if receipt.Staged || receipt.Waiting {
 		// 202 is success to twine and uv; twine shows the body with --verbose (docs/decisions/0011).
 		plain(w, http.StatusAccepted, strings.Join(append([]string{receipt.Line()}, receipt.Warnings...), "\n"))
 		return

@@ -20,6 +20,7 @@ import (
 // Ledger is what the suite checks.
 type Ledger interface {
 	publish.Ledger
+	publish.Proposals
 	index.Tokens
 	index.Records
 	Close() error
@@ -67,6 +68,8 @@ func Run(t *testing.T, create Create) {
 		{"records of nothing are refused", testRecordNonsense},
 		{"a cancelled call records nothing", testRecordsCancelled},
 		{"signatures under rivals", testRecordRivals},
+		{"what is proposed to the signer", testProposal},
+		{"what waits for the signer", testWaiting},
 		{"rights of tokens", testTokenRights},
 		{"operators' requests", testOperatorRequests},
 		{"a publication executes operators' requests", testOperatorExecuted},

@@ -199,7 +199,7 @@ func testRecord(t *testing.T, l Ledger) {
 		unchanged(t, l, func() { wantErr(t, what, l.Commit(t.Context(), p), publish.ErrConflict) })
 	}
 	for what, bad := range map[string]publish.RecordEntry{
-		"an entry of another publication": entry(3, 2, record.Claimed),
+		"an entry of a later publication": entry(3, 4, record.Claimed),
 		"an unknown kind":                 entry(3, 3, "nonsense"),
 		"no role":                         {Number: 3, Publication: 3, Time: at(3), Kind: record.Claimed},
 	} {
