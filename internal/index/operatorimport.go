@@ -44,12 +44,8 @@ func sittingError(what string, err error) error {
 		return err
 	}
 	kind := Invalid
-	switch refused.Reason {
-	case sitting.Stale:
+	if refused.Reason == sitting.Stale {
 		kind = Conflict
-	case sitting.Unknown:
-		kind = NotFound
-	default:
 	}
 	r := refuse(kind, "%s was not taken: %s", what, refused.Message)
 	r.Detail, r.Err, r.Reason, r.Role, r.Version = refused.Message, err, ceremony.Reason(refused.Reason), refused.Role, refused.Version
@@ -260,6 +256,7 @@ func (x *Index) keepOperator(ctx context.Context, a Actor, r *sitting.Request, v
 	}
 	id := r.ID()
 	if !known {
+		fresh = newSignatures(&OperatorRequest{}, r) // of maintainers, who sign changes of their keys before
 		unsigned := r.Clone()
 		for i := range unsigned.Payloads {
 			unsigned.Payloads[i].Signatures = nil

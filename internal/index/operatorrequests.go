@@ -290,7 +290,7 @@ func (x *Index) operatorPending(s *OperatorRequest, expiries map[tuf.RoleName]ti
 		p.Next = "abort it and plan it anew"
 		return p, nil
 	}
-	p.Blocks = d.blocks(expiries)
+	p.Blocks = d.blocks(expiries, x.now())
 	if len(p.Missing) > 0 {
 		p.Next = "export it, sign it with bailiwick-sign, import it"
 	} else {
@@ -300,7 +300,7 @@ func (x *Index) operatorPending(s *OperatorRequest, expiries map[tuf.RoleName]ti
 }
 
 // blocks says what can not happen before a request is signed.
-func (d *digest) blocks(expiries map[tuf.RoleName]time.Time) string {
+func (d *digest) blocks(expiries map[tuf.RoleName]time.Time, now time.Time) string {
 	var parts []string
 	if n := d.Changes[string(sitting.Promoted)]; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d stay recently claimed", n))
@@ -315,8 +315,12 @@ func (d *digest) blocks(expiries map[tuf.RoleName]time.Time) string {
 			first = role
 		}
 	}
-	if first != "" {
-		parts = append(parts, fmt.Sprintf("%s expires on %s, and %s", first, expiries[first].UTC().Format(time.DateOnly), afterExpiry(first)))
+	switch at := expiries[first]; {
+	case first == "":
+	case now.Before(at):
+		parts = append(parts, fmt.Sprintf("%s expires on %s, and then %s", first, at.UTC().Format(time.DateOnly), afterExpiry(first)))
+	default:
+		parts = append(parts, fmt.Sprintf("%s has expired on %s, and %s", first, at.UTC().Format(time.DateOnly), afterExpiry(first)))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -332,9 +336,9 @@ func depth(role tuf.RoleName) int {
 func afterExpiry(role tuf.RoleName) string {
 	switch policy.KindOf(role) { //nolint:exhaustive // the others are renewed by machines
 	case policy.KindClaimedBin:
-		return "then nothing of its projects can be installed"
+		return "nothing of its projects can be installed"
 	case policy.KindUnclaimed:
-		return "then nothing can be installed that is not claimed"
+		return "nothing can be installed that is not claimed"
 	}
-	return "then nothing can be installed from here"
+	return "nothing can be installed from here"
 }
