@@ -33,7 +33,7 @@ const (
 // is verified: that is for [Judge]. It reads line by line and at most MaxBytes. The error is a *Refused,
 // or that of rd.
 func Decode(rd io.Reader) (*Request, error) {
-	d := &decoder{in: bufio.NewReaderSize(rd, 1<<20), left: MaxBytes}
+	d := &decoder{in: bufio.NewReaderSize(rd, 64<<10), left: MaxBytes}
 	r, err := d.request()
 	switch {
 	case d.failed != nil:

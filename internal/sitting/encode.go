@@ -36,7 +36,7 @@ func Encode(w io.Writer, r *Request) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(w, 1<<20)
+	out := bufio.NewWriterSize(w, 64<<10)
 	written := int64(0)
 	lines := append([]func([]byte, bool) []byte{func(b []byte, _ bool) []byte { return r.header(b, r.ID()) }}, r.lines()...)
 	rendered, errs := make([][]byte, chunk), make([]error, chunk)
