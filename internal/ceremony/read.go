@@ -43,13 +43,13 @@ func (p *Payload) read() (*tuf.Targets, error) {
 
 // proof is a signature that verified when its payload was read.
 type proof struct {
-	key *key.Public
-	sig []byte
+	key       *key.Public
+	signature tuf.Signature
 }
 
 // of reports whether it is the proof for a signature by a key.
-func (p proof) of(k *key.Public, sig []byte) bool {
-	return p.key != nil && p.key.Fingerprint() == k.Fingerprint() && bytes.Equal(p.sig, sig)
+func (p proof) of(k *key.Public, s tuf.Signature) bool {
+	return p.key != nil && p.key.Fingerprint() == k.Fingerprint() && p.signature.KeyID == s.KeyID && bytes.Equal(p.signature.Sig, s.Sig)
 }
 
 // open reads the message of a payload by a signature on it, where one is by a key of the project: that
@@ -69,7 +69,7 @@ func (j *judge) open(p *Payload) (*tuf.Targets, error) {
 		if err != nil {
 			break // what is wrong with it is said where its turn comes
 		}
-		j.proven[p.Role] = proof{k, s.Sig}
+		j.proven[p.Role] = proof{k, s}
 		return t, nil
 	}
 	return p.read()
@@ -99,7 +99,7 @@ func (j *judge) keyOf(id key.ID) *key.Public {
 
 // verify parses the message and verifies it under an authority.
 func (p *Payload) verify(a tuf.Authority, signatures []tuf.Signature) (*tuf.Targets, error) {
-	u, err := tuf.ParseTargets(tuf.AppendEnvelope(nil, p.Message, signatures), nil)
+	u, err := tuf.ParseTargets(p.envelope(signatures), nil)
 	var malformed *tuf.MalformedError
 	if errors.As(err, &malformed) {
 		return nil, refuse(Malformed, p.Role, "the payload of %s is no targets metadata: %s", p.Role, malformed.Reason)
@@ -115,6 +115,11 @@ func (p *Payload) verify(a tuf.Authority, signatures []tuf.Signature) (*tuf.Targ
 		return nil, refuse(BadSignature, p.Role, "the payload of %s: %v", p.Role, err)
 	}
 	return t, nil
+}
+
+// envelope returns the file that the message and signatures make.
+func (p *Payload) envelope(signatures []tuf.Signature) []byte {
+	return tuf.AppendEnvelope(make([]byte, 0, len(p.Message)+256*(len(signatures)+1)), p.Message, signatures)
 }
 
 // memberRoleName is the additional member by which a targets role names itself.

@@ -65,7 +65,11 @@ type Request struct {
 // ID returns the request's name: the first 16 hex digits of the SHA-256 of its encoded form
 // without signatures. Signing does not change it, anything else does.
 func (r *Request) ID() string {
-	sum := sha256.Sum256(r.append(nil, false))
+	size := 4096
+	for i := range r.Payloads {
+		size += len(r.Payloads[i].Message) + 256
+	}
+	sum := sha256.Sum256(r.append(make([]byte, 0, size), false))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -79,7 +79,7 @@ func (b *ballot) count() error {
 		if !ok {
 			return refuse(ForeignKey, b.payload.Role, "key %s has no say about %s; sign with one of %s", short(s.KeyID), b.payload.Role, list(b.wanted))
 		}
-		if !b.proven.of(k, s.Sig) && !k.Verify(b.payload.Message, s.Sig) {
+		if !b.proven.of(k, s) && !k.Verify(b.payload.Message, s.Sig) {
 			return refuse(BadSignature, b.payload.Role, "the signature of key %s on %s does not verify: it was made for other content; sign the request as it is now", short(s.KeyID), b.payload.Role)
 		}
 		b.good = append(b.good, s)
@@ -182,7 +182,11 @@ func (j *judge) result(b *ballot, edge tuf.Authority) error {
 			r.Signers = append(r.Signers, s.KeyID)
 		}
 	}
-	r.Bytes = tuf.AppendEnvelope(nil, b.payload.Message, b.good)
+	if len(b.good) == 1 && b.proven.of(b.wanted[b.good[0].KeyID], b.good[0]) {
+		r.Bytes = t.Bytes() // it was read in this very envelope
+	} else {
+		r.Bytes = b.payload.envelope(b.good)
+	}
 	if limit := tuf.DefaultLimits().TargetsBytes; int64(len(r.Bytes)) > limit {
 		return refuse(Malformed, r.Role, "version %d of %s would be %d bytes long and clients read at most %d", r.Version, r.Role, len(r.Bytes), limit)
 	}

@@ -77,7 +77,7 @@ func (x *Index) Propose(ctx context.Context, a Actor, r *ceremony.Request) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
-	id := r.ID()
+	id := j.ID()
 	if j.Verdict.Complete() {
 		return x.execute(ctx, a, r, j)
 	}

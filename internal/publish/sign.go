@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
@@ -35,11 +36,15 @@ type Judgement struct {
 	Verdict *ceremony.Verdict
 
 	request  *ceremony.Request
+	id       func() string // of the request; a hash over everything that is signed, worked out once
 	files    []File
 	staged   []tuf.Target
 	standing *ceremony.Standing
 	set      *trust.Set
 }
+
+// ID returns the identifier of the request that was judged.
+func (j *Judgement) ID() string { return j.id() }
 
 // Judge asks what a request may do on the view, given the files that are staged for its project.
 // Neither may be changed afterwards. The error is a *ceremony.Refused, or says that the project could
@@ -53,7 +58,7 @@ func (v *View) Judge(ctx context.Context, r *ceremony.Request, staged []File, at
 }
 
 func judge(set *trust.Set, standing *ceremony.Standing, r *ceremony.Request, staged []File, at time.Time) (*Judgement, error) {
-	j := &Judgement{request: r, files: staged, staged: make([]tuf.Target, len(staged)), standing: standing, set: set}
+	j := &Judgement{request: r, id: sync.OnceValue(r.ID), files: staged, staged: make([]tuf.Target, len(staged)), standing: standing, set: set}
 	var err error
 	for i, f := range staged {
 		if j.staged[i], err = f.Target(standing.Layout); err != nil {
@@ -122,6 +127,9 @@ func (b *batch) sign(ctx context.Context, c Sign) (edit, error) {
 		if j, err = judge(b.state.view.set, standing, c.Request, c.Staged, b.at); err != nil {
 			return nil, err
 		}
+		if c.judged != nil {
+			j.id = c.judged.id
+		}
 	}
 	s := &signing{request: c.Request, standing: j.standing, verdict: j.Verdict}
 	if !s.verdict.Complete() {
@@ -138,7 +146,7 @@ func (b *batch) sign(ctx context.Context, c Sign) (edit, error) {
 	for _, f := range s.files {
 		b.names.taken[f.Filename.String()] = true
 	}
-	s.record(b, c)
+	s.record(b, c, j.id())
 	s.contradict(b)
 	s.delegate(b)
 	b.signs[p] = s
@@ -208,9 +216,9 @@ func (s *signing) contradict(b *batch) {
 }
 
 // record writes the line that the project's owners will see.
-func (s *signing) record(b *batch, c Sign) {
+func (s *signing) record(b *batch, c Sign, id string) {
 	v := s.verdict
-	e := Event{Project: c.Request.Project, Time: b.at, Token: c.Token, Request: c.Request.ID()}
+	e := Event{Project: c.Request.Project, Time: b.at, Token: c.Token, Request: id}
 	for _, r := range v.Roles {
 		for _, id := range r.Signers {
 			if !slices.Contains(e.Keys, id) {
