@@ -293,7 +293,7 @@ func (m *maintainer) reportPending(d *done, what string) {
 		m.printf("  needs   %s\n", shown(missing.String()))
 	}
 	if d.verdict.Offline != "" {
-		m.printf("  needs   %s\n", shown(d.verdict.Next()))
+		m.printf("  needs   %s\n", shown(strings.TrimPrefix(d.verdict.Next(), "needs ")))
 	}
 	if len(d.verdict.Missing) > 0 {
 		m.printf("  next    bailiwick sign %s --key THEIR-KEY --index %s\n", d.request.Project, redactURL(m.pinned.index.URL))

@@ -73,7 +73,8 @@ func (x *Index) openPlanned(ctx context.Context, a Actor, r *sitting.Request) (P
 	if err != nil {
 		return PlannedSitting{}, sittingError("the plan", err)
 	}
-	if err := x.keepOperator(ctx, a, r, v, false, nil); err != nil {
+	// What maintainers have signed is in it already.
+	if err := x.keepOperator(ctx, a, r, v, false, newSignatures(&OperatorRequest{}, r)); err != nil {
 		return PlannedSitting{}, err
 	}
 	pending, err := x.pendingOperator(ctx, r.ID())

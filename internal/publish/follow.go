@@ -202,8 +202,8 @@ func (o *offline) entries() []RecordEntry {
 		before[e.project] = e.before
 	}
 	for _, c := range o.verdict.Changes {
-		if !c.Project.IsZero() && c.Old.Threshold() == 0 {
-			c.Old = before[c.Project] // the request does not know the unclaimed tree
+		if signed, ok := before[c.Project]; ok {
+			c.Old = signed // the request does not know the unclaimed tree, and of a parked project it says whose it was
 		}
 		e := RecordEntry{Role: c.Role, Old: record.KeysOf(c.Old), New: record.KeysOf(c.New), Text: clipLine(c.Text)}
 		if !c.Project.IsZero() {

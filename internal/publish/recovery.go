@@ -171,7 +171,7 @@ func (b *batch) announce(ctx context.Context, c Announcement) (edit, error) {
 		recovery: r,
 		entry: RecordEntry{
 			Kind: record.RecoveryAnnounced, Role: policy.ProjectRole(c.Project), NotBefore: r.NotBefore,
-			Old: record.KeysOf(standing.Owners), New: record.KeysOf(a), Text: c.Text,
+			Old: record.KeysOf(standing.Authority), New: record.KeysOf(a), Text: c.Text,
 		},
 		event: Event{
 			Project: c.Project, Kind: EventRecoveryAnnounced, Time: b.at, Token: c.Token,
@@ -197,7 +197,7 @@ func (b *batch) withdraw(ctx context.Context, c Withdrawal) (edit, error) {
 	r.Outcome, r.Closed = record.RecoveryCancelled, b.number()
 	b.calls[c.Project] = &call{
 		recovery: r,
-		entry:    r.cancelled(standing.Owners, c.why()),
+		entry:    r.cancelled(standing.Authority, c.why()),
 		event:    Event{Project: c.Project, Kind: EventRecoveryCancelled, Time: b.at, Token: c.Token, Text: c.why()},
 	}
 	return b.calls[c.Project], nil
