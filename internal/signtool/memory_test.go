@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"example.com/bailiwick/internal/durable"
@@ -266,7 +264,6 @@ func TestMemoryThatCanNotBeKept(t *testing.T) {
 	d.environ["XDG_STATE_HOME"], d.environ["HOME"] = "", ""
 	d.refuses(2, "there is no home folder", sign[:len(sign)-1]...)
 	d.environ["HOME"] = d.path("home")
-	readOnly(t, d)
 	wantNames(t, d, "signed", false)
 	d.does(sign[:len(sign)-1]...)
 	if found, _ := filepath.Glob(d.path("home/.local/state/bailiwick-sign/*.json")); len(found) != 1 {
@@ -277,32 +274,10 @@ func TestMemoryThatCanNotBeKept(t *testing.T) {
 	}
 }
 
-// readOnly signs with a memory on a file system that can not be written; it takes a root user.
-func readOnly(t *testing.T, d *desk) {
-	t.Helper()
-	dir := d.path("readonly")
-	must(t, os.Mkdir(dir, 0o700))
-	if os.Geteuid() != 0 {
-		must(t, os.Chmod(dir, 0o500))
-	} else if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_RDONLY, "mode=0700"); err != nil {
-		t.Logf("SKIPPED the file system that can not be written: %v", err)
-		return
-	} else {
-		t.Cleanup(func() { _ = exec.Command("umount", dir).Run() })
-	}
-	file, err := filepath.Glob(d.path("request-*"))
-	must(t, err)
-	key := d.path("claimed.key")
-	s := d.refuses(1, "nothing was signed", file[0], "--yes", "--key", key, "--out", d.path("signed"), "--memory", dir)
-	if !strings.Contains(s.stderr, "--memory DIR") {
-		t.Errorf("%s", s.stderr)
-	}
-}
-
 // TestMemoryComesFirst: what is signed is remembered before the first signature is made, so that an
 // interruption can not be used to get two versions signed.
 func TestMemoryComesFirst(t *testing.T) {
-	_, d, v, args := firstRequest(t)
+	d, v, args := firstRequest(t)
 	v.at, v.do = 1, func() error {
 		if len(wantRemembered(t, d, 1)) != 1 {
 			t.Error("signing before remembering")

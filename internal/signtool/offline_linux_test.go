@@ -151,3 +151,24 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryOnAReadOnlyDisk: what can not be remembered is not signed.
+func TestMemoryOnAReadOnlyDisk(t *testing.T) {
+	w, d := newWorld(t, 16), newDesk(t)
+	file := w.plan(d.dir, sitting.Wishes{All: true})
+	dir := d.path("disk")
+	must(t, os.Mkdir(dir, 0o700))
+	if os.Geteuid() != 0 {
+		must(t, os.Chmod(dir, 0o500))
+	} else { // whom modes do not stop
+		if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_RDONLY, "mode=0700"); err != nil {
+			t.Skipf("SKIPPED: a file system can not be mounted here: %v", err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	}
+	s := d.refuses(1, "nothing was signed", file, "--yes", "--key", w.keyFile(d.dir, policy.KeyClaimed, 0), "--out", d.path("signed"), "--memory", dir)
+	if !strings.Contains(s.stderr, "--memory DIR") {
+		t.Errorf("does not say what to do: %s", s.stderr)
+	}
+	wantNames(t, d, "signed", false)
+}

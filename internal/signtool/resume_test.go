@@ -54,14 +54,19 @@ func (v *device) Sign(ctx context.Context, message []byte) ([]byte, error) {
 }
 
 // firstRequest is a request that the key of claimed signs 17 times, and the desk where it lies.
-func firstRequest(t *testing.T) (w *world, d *desk, v *device, args []string) {
+func firstRequest(t *testing.T) (d *desk, v *device, args []string) {
 	t.Helper()
-	w, d = newWorld(t, 16), newDesk(t)
+	return newWorld(t, 16).firstRequest(t)
+}
+
+func (w *world) firstRequest(t *testing.T) (d *desk, v *device, args []string) {
+	t.Helper()
+	d = newDesk(t)
 	first, err := sitting.First(w.spec(), w.now.Add(30*day), "", "")
 	must(t, err)
 	v = &device{Signer: w.signers[policy.KeyClaimed][0]}
 	d.sources = []keys.Source{v}
-	return w, d, v, []string{writeRequest(t, d.dir, first), "--key", "test:key", "--out", d.path("signed"), "--yes"}
+	return d, v, []string{writeRequest(t, d.dir, first), "--key", "test:key", "--out", d.path("signed"), "--yes"}
 }
 
 const toSign = 17
@@ -70,10 +75,11 @@ const toSign = 17
 // and asks the token for nothing that it has made before.
 func TestInterruptedAnywhere(t *testing.T) {
 	broken := errors.New("the token was pulled out")
+	w := newWorld(t, 16)
 	for at := 1; at <= toSign; at++ {
 		for _, how := range []string{"interrupted", "broken"} {
 			t.Run(fmt.Sprintf("%s at %d", how, at), func(t *testing.T) {
-				_, d, v, args := firstRequest(t)
+				d, v, args := w.firstRequest(t)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				v.at, v.do = at, func() error { return broken }
@@ -130,9 +136,9 @@ func wantSigned(t *testing.T, d *desk, want bool) {
 }
 
 // half signs until the token breaks, and returns what OUT.partial holds.
-func half(t *testing.T) (w *world, d *desk, v *device, args []string, part []byte) {
+func half(t *testing.T) (d *desk, v *device, args []string, part []byte) {
 	t.Helper()
-	w, d, v, args = firstRequest(t)
+	d, v, args = firstRequest(t)
 	v.at, v.do = 9, func() error { return errors.New("broken") }
 	if s := d.run(t.Context(), args...); s.code != 1 {
 		t.Fatalf("ended with %d: %s", s.code, s.stderr)
@@ -143,7 +149,7 @@ func half(t *testing.T) (w *world, d *desk, v *device, args []string, part []byt
 	if n := bytes.Count(part, []byte("\n")); n != 9 { // and a head
 		t.Fatalf("the file with some of the signatures has %d lines", n)
 	}
-	return w, d, v, args, part
+	return d, v, args, part
 }
 
 // TestLeftovers: whatever a crash leaves behind is gone on with, or passed by.
@@ -170,7 +176,7 @@ func TestLeftovers(t *testing.T) {
 		}, toSign - 8},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, d, v, args, part := half(t)
+			d, v, args, part := half(t)
 			c.leave(d, part)
 			before := v.signed
 			d.does(args...)
@@ -184,7 +190,7 @@ func TestLeftovers(t *testing.T) {
 
 // TestAlteredPartial: what is wrong with the signatures so far is told, and never signed over.
 func TestAlteredPartial(t *testing.T) {
-	_, d, v, args, part := half(t)
+	d, v, args, part := half(t)
 	before := v.signed
 	lines := bytes.SplitAfter(part, []byte("\n"))
 	bend := func(what string, content []byte) {
@@ -216,7 +222,7 @@ func TestAlteredPartial(t *testing.T) {
 
 // TestOutFolderGoesAway: a disk that is pulled out ends the signing before anything is lost.
 func TestOutFolderGoesAway(t *testing.T) {
-	_, d, v, args := firstRequest(t)
+	d, v, args := firstRequest(t)
 	must(t, os.Mkdir(d.path("stick"), 0o700))
 	args[4] = d.path("stick/signed")
 	v.at, v.do = 5, func() error { return os.RemoveAll(d.path("stick")) }

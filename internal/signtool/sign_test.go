@@ -315,7 +315,7 @@ func TestAlteredInEveryLine(t *testing.T) {
 			try("lines in another order", swapped...)
 		}
 	}
-	for n := 0; n < len(data); n += 1 + len(data)/40 {
+	for n := 0; n < len(data); n += 1 + len(data)/20 {
 		try("cut off", data[:n])
 	}
 	try("something behind it", data, []byte("{}\n"))
