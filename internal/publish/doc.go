@@ -12,7 +12,11 @@
 //
 //	apply    each change edits its project's file list, or is refused alone   [change.go, list.go]
 //	sign     likewise what maintainers have signed: claims, releases, keys    [sign.go]
+//	offline  what operators have signed, alone in its batch                   [offline.go]
+//	         and what online keys have to sign after it                       [follow.go]
+//	call     recoveries that are announced or withdrawn                       [recovery.go]
 //	build    new project roles, bins, snapshot, timestamp, each signed        [batch.go]
+//	record   entries for whoever's keys changed, their head into the snapshot [record.go]
 //	verify   by the client's own workflow, from the publication before        [verify.go]
 //	commit   one transaction of the ledger                                    [publisher.go]
 //	swap     the current view, then the answers                               [publisher.go]
@@ -32,11 +36,19 @@
 //     ceremony on the very state that it follows. The registry key signs no version of a role from
 //     the moment that its project is claimed.
 //
+//   - What operators signed is published the same way, a whole request at once, with all that follows
+//     from it: bins that lose promoted projects, everything that a new registry key has to sign, the next
+//     online keys. It is verified from the previous publication and from the first root.
+//   - Whose keys stand behind what does not change without an entry in the record, in the same
+//     publication; the snapshot carries the head of the record, and the ledger's record is what the
+//     newest snapshot stands for.
+//   - A recovery takes effect after the delay that was announced in public, to the keys that were announced,
+//     and not at all once the project's own keys have signed something.
+//
 // Online roles are renewed without anyone asking, superseded metadata is pruned in small steps
 // [maintain.go], and a whole stored repository can be checked at any time [create.go]. All time
 // comes from Config.Now; the timer of Run only says when to look at it.
 //
 // Not here: whether somebody may make a change (internal/index), who has to sign what
-// (internal/ceremony), what a repository looks like
-// (internal/policy), how metadata is rendered (tuf/repo) and verified (tuf/trust).
+// (internal/ceremony, internal/sitting), what a repository looks like (internal/policy), how metadata is rendered (tuf/repo) and verified (tuf/trust).
 package publish
