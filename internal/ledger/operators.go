@@ -133,8 +133,8 @@ func (s *SQLite) OperatorRequest(ctx context.Context, id string) (index.Operator
 	if err != nil {
 		return index.OperatorRequest{}, s.failed(doing, err)
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	r, number, err := scanOperatorRequest(tx.StmtContext(ctx, s.r.operatorRequest).QueryRowContext(ctx, id))
+	defer func() { _ = tx.Rollback() }()                                                                     // nothing was written
+	r, number, err := scanOperatorRequest(tx.StmtContext(ctx, s.r.operatorRequest).QueryRowContext(ctx, id)) //nolint:sqlclosecheck // the transaction does
 	if errors.Is(err, sql.ErrNoRows) {
 		return index.OperatorRequest{}, noRequest(id)
 	}
@@ -188,8 +188,8 @@ func (s *SQLite) OperatorRequests(ctx context.Context, limit int, states ...inde
 	if err != nil {
 		return nil, s.failed(doing, err)
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	rows, err := tx.StmtContext(ctx, s.r.operatorRequests).QueryContext(ctx, append(args, max(limit, 0))...)
+	defer func() { _ = tx.Rollback() }()                                                                     // nothing was written
+	rows, err := tx.StmtContext(ctx, s.r.operatorRequests).QueryContext(ctx, append(args, max(limit, 0))...) //nolint:sqlclosecheck // the transaction does
 	if err != nil {
 		return nil, s.failed(doing, err)
 	}

@@ -67,21 +67,6 @@ type edit interface {
 	failure() error
 }
 
-// binJob is an unclaimed bin that gets a new version.
-type binJob struct {
-	name   tuf.RoleName
-	edits  []binEdit
-	failed func(error) // told if the bin can not be signed; nil: nobody has to know
-}
-
-// binEdit is a project to which a bin delegates anew, or with other keys, or not any more.
-type binEdit struct {
-	delegation repo.Delegation
-	replace    bool
-	remove     bool        // the delegation of this role, whatever else it says
-	undo       func(error) // takes the project out of the batch, because the bin can not be signed
-}
-
 func newBatch(c *Config, keys *keyring, s *state, at time.Time, load trust.Loader) *batch {
 	return &batch{
 		state: s, keys: keys, lives: c.Lifetimes, delay: c.RecoveryDelay, at: at, load: load, record: s.head.Record,
@@ -188,47 +173,6 @@ func (b *batch) role(chain ...tuf.RoleName) (*tuf.Targets, error) {
 	return ceremony.Role(b.state.view.set, b.load, chain...)
 }
 
-// binAuthority returns the keys of an unclaimed bin, which are also those of its new projects.
-func (b *batch) binAuthority(bin tuf.RoleName) (tuf.Authority, error) {
-	if unclaimed := b.offline.targets(policy.RoleUnclaimed); unclaimed != nil {
-		return authorityOf(unclaimed, bin)
-	}
-	return b.binAuthorityBefore(bin)
-}
-
-// binAuthorityBefore returns the keys that the bin had in the publication before.
-func (b *batch) binAuthorityBefore(bin tuf.RoleName) (tuf.Authority, error) {
-	chain := binChain(b.state.layout, bin)
-	unclaimed, err := b.role(chain[:len(chain)-1]...)
-	if err != nil {
-		return tuf.Authority{}, fmt.Errorf("reading the role %s: %w", policy.RoleUnclaimed, err)
-	}
-	return authorityOf(unclaimed, bin)
-}
-
-func authorityOf(unclaimed *tuf.Targets, bin tuf.RoleName) (tuf.Authority, error) {
-	d, ok := delegation(unclaimed, bin)
-	if !ok {
-		return tuf.Authority{}, fmt.Errorf("the role %s does not delegate %s", policy.RoleUnclaimed, bin)
-	}
-	return d.Authority()
-}
-
-// binChain returns the chain of delegations that leads to an unclaimed bin.
-func binChain(l policy.Layout, bin tuf.RoleName) []tuf.RoleName {
-	name, _ := policy.BinOf(bin)
-	return l.UnclaimedBinChain(name)
-}
-
-// delegation returns the delegation of a role, if the delegator has one.
-func delegation(delegator *tuf.Targets, role tuf.RoleName) (tuf.Delegation, bool) {
-	ds := delegator.Delegations()
-	if ds == nil {
-		return tuf.Delegation{}, false
-	}
-	return ds.Find(role)
-}
-
 // registryMaySign reports whether the registry key alone satisfies an authority. Where the isolated signer holds
 // that key, it is the one that the bin names.
 func (b *batch) registryMaySign(bin tuf.RoleName, a tuf.Authority) bool {
@@ -265,15 +209,6 @@ func (b *batch) renew(role tuf.RoleName) error {
 	return nil
 }
 
-func (b *batch) binJob(name tuf.RoleName) *binJob {
-	j := b.bins[name]
-	if j == nil {
-		j = &binJob{name: name}
-		b.bins[name] = j
-	}
-	return j
-}
-
 // build signs everything that the batch changes. An error concerns the whole batch; a project that
 // can not be rendered or signed has its err set and is left out. It reports false if nothing is
 // left to publish.
@@ -282,13 +217,11 @@ func (b *batch) build(ctx context.Context, refreshTimestamp bool) (bool, error) 
 	b.stageSigned()
 	b.stageOffline()
 	b.buildBins(ctx)
-	if err := b.offline.failure(); err != nil || len(b.staged) == 0 && len(b.calls) == 0 && !b.repin && !refreshTimestamp {
+	something := len(b.staged) > 0 || len(b.calls) > 0 || b.repin || refreshTimestamp
+	if !something || b.offline.failed() {
 		return false, nil
 	}
-	if err := b.pin(ctx); err != nil {
-		return false, err
-	}
-	return true, nil
+	return true, b.pin(ctx)
 }
 
 // buildLists signs the new project roles, in parallel: they do not depend on each other.
@@ -345,56 +278,6 @@ func (b *batch) buildList(ctx context.Context, l *fileList) (Metadata, error) {
 			l.project, len(m.Bytes), limit, ErrTooManyFiles)
 	}
 	return m, nil
-}
-
-// buildBins signs the new versions of bins. A bin that can not be signed takes with it the projects
-// that it was to delegate.
-func (b *batch) buildBins(ctx context.Context) {
-	jobs := slices.Collect(maps.Values(b.bins))
-	signed := make([]Metadata, len(jobs))
-	errs := make([]error, len(jobs))
-	parallel(len(jobs), func(i int) { signed[i], errs[i] = b.buildBin(ctx, jobs[i]) })
-	for i, j := range jobs {
-		if errs[i] == nil {
-			b.stage(signed[i])
-			continue
-		}
-		b.lost = append(b.lost, errs[i])
-		delete(b.bins, j.name)
-		if j.failed != nil {
-			j.failed(errs[i])
-		}
-		for _, e := range j.edits {
-			e.undo(errs[i])
-		}
-	}
-}
-
-func (b *batch) buildBin(ctx context.Context, j *binJob) (Metadata, error) {
-	base, err := b.role(binChain(b.state.layout, j.name)...)
-	if err != nil {
-		return Metadata{}, fmt.Errorf("reading bin %s: %w", j.name, err)
-	}
-	authority, err := b.binAuthority(j.name)
-	if err != nil {
-		return Metadata{}, err
-	}
-	var edit repo.TargetsEdit
-	for _, e := range j.edits {
-		switch {
-		case e.remove:
-			edit.RemoveDelegations = append(edit.RemoveDelegations, e.delegation.Role)
-		case e.replace:
-			edit.ReplaceDelegations = append(edit.ReplaceDelegations, e.delegation)
-		default:
-			edit.AddDelegations = append(edit.AddDelegations, e.delegation)
-		}
-	}
-	draft, err := repo.EditTargets(base, edit, b.issue(j.name, authority))
-	if err != nil {
-		return Metadata{}, fmt.Errorf("rendering bin %s: %w", j.name, err)
-	}
-	return b.signDraft(ctx, draft)
 }
 
 // pin renders and signs what pins the staged roles: the snapshot, unless nothing changed that it

@@ -35,7 +35,6 @@
 //   - What maintainers signed is published byte for byte as they signed it, judged by package
 //     ceremony on the very state that it follows. The registry key signs no version of a role from
 //     the moment that its project is claimed.
-//
 //   - What operators signed is published the same way, a whole request at once, with all that follows
 //     from it: bins that lose promoted projects, everything that a new registry key has to sign, the next
 //     online keys. It is verified from the previous publication and from the first root.

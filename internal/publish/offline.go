@@ -90,6 +90,9 @@ func (o *offline) failure() error {
 	return o.err
 }
 
+// failed reports whether nothing of the request may be published.
+func (o *offline) failed() bool { return o.failure() != nil }
+
 // targets returns the new version of a role, nil if it stays.
 func (o *offline) targets(role tuf.RoleName) *tuf.Targets {
 	if o == nil || o.results[role] == nil {
