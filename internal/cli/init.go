@@ -30,7 +30,7 @@ func newInit(env *Env) *cobra.Command {
 			"Back up, when it stands: the data folder, copied while no server runs on it (or as an atomic snapshot of the file\n" +
 			"system); the folder of the offline keys; and their passphrase; each in another place. bailiwick root show prints what\n" +
 			"a copy is compared with. After a copy has been put back that is older than what users have seen, run\n" +
-			"bailiwick rotate timestamp snapshot, so that they take it.",
+			"bailiwick rotate timestamp snapshot registry, so that they take it.",
 		Example: "  bailiwick init --data /srv/index --offline-keys /media/stick/keys\n" +
 			"  bailiwick init --threshold root=2/3 --lifetime root=730d --json\n" +
 			"  bailiwick init --root-invitation invitation.json --accepted alice.json --accepted bob.json\n" +
