@@ -104,6 +104,9 @@ func (o *operator) printStatus(a *server.StatusAnswer) {
 			o.printWaiting(r)
 		}
 	}
+	for i := range a.Recoveries {
+		o.printf("%-10s recovery of %s: %s\n", "waits", shown(a.Recoveries[i].Project), shown(a.Recoveries[i].Next))
+	}
 	o.printRest(a, now)
 }
 

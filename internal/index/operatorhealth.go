@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
@@ -34,6 +35,7 @@ type Health struct {
 	FailedAt    time.Time
 	Duties      []DutyState // the most urgent first
 	Requests    []OperatorPending
+	Recoveries  []RecoveryState // asked for or announced
 	Record      record.Head
 	Root        *tuf.Root
 	Repository  [32]byte
@@ -85,6 +87,9 @@ func (x *Index) Health(ctx context.Context, a Actor) (Health, error) {
 	if h.Requests, err = x.operatorRequests(ctx, roles, RequestOpen); err != nil {
 		return h, err
 	}
+	if h.Recoveries, err = x.Recoveries(ctx, a); err != nil {
+		return h, err
+	}
 	f := x.forecaster(roles)
 	for _, t := range f.Sum(x.roleStates(ctx, &f, roles), x.now()) {
 		h.Duties = append(h.Duties, duty(t, h.Requests, unopened))
@@ -96,7 +101,7 @@ func (x *Index) Health(ctx context.Context, a Actor) (Health, error) {
 // state is the worst of everything.
 func (h *Health) state() HealthState {
 	state := Healthy
-	if len(h.Requests) > 0 {
+	if len(h.Requests) > 0 || slices.ContainsFunc(h.Recoveries, func(r RecoveryState) bool { return r.Turn }) {
 		state = Attention
 	}
 	for i := range h.Duties {

@@ -73,8 +73,7 @@ func (x *Index) openPlanned(ctx context.Context, a Actor, r *sitting.Request) (P
 	if err != nil {
 		return PlannedSitting{}, sittingError("the plan", err)
 	}
-	// What maintainers have signed is in it already.
-	if err := x.keepOperator(ctx, a, r, v, false, newSignatures(&OperatorRequest{}, r)); err != nil {
+	if err := x.keepOperator(ctx, a, r, v, false, nil); err != nil {
 		return PlannedSitting{}, err
 	}
 	pending, err := x.pendingOperator(ctx, r.ID())

@@ -34,6 +34,7 @@ type RecoveryState struct {
 	Text                 string // why, as the record says it
 	Entry                int64  // number of the entry of the record that announced it
 	Next                 string // what has to happen, in one sentence
+	Turn                 bool   // it is the operators who have to do that
 	Problem              string // why the request can not be carried out as it is
 }
 
@@ -326,10 +327,12 @@ func (s *RecoveryState) next(now time.Time) {
 	case s.Problem != "":
 		s.Next = fmt.Sprintf("its request can not be carried out as it is: they run bailiwick claim %s --recover again, with the same keys", s.Project)
 	case s.Announced.IsZero():
+		s.Turn = true
 		s.Next = fmt.Sprintf("find out who asks, then: bailiwick recover %s --request %s --because TEXT", s.Project, s.Request)
 	case now.Before(s.NotBefore):
 		s.Next = fmt.Sprintf("nothing until %s; whatever its present keys sign cancels it", s.NotBefore.Format(time.RFC3339))
 	default:
+		s.Turn = true
 		s.Next = "the next sitting takes it in: bailiwick sitting plan"
 	}
 }

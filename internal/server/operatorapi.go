@@ -221,7 +221,7 @@ func (s *Server) operatorStatus(r *http.Request, _ io.Reader, a index.Actor) (in
 	}
 	answer := StatusAnswer{
 		State: string(h.State), Publication: h.Publication, Published: h.Published, Waiting: h.Waiting,
-		Duties: make([]DutyAnswer, len(h.Duties)), Requests: s.operatorAnswers(r, h.Requests),
+		Duties: make([]DutyAnswer, len(h.Duties)), Requests: s.operatorAnswers(r, h.Requests), Recoveries: recoveryAnswers(h.Recoveries),
 		Record: RecordHeadAnswer{Length: h.Record.Length, Head: hex.EncodeToString(h.Record.Sum[:])},
 		Root:   RootAnswer{Version: h.Root.Version(), Expires: h.Root.Expires(), First: hex.EncodeToString(h.Repository[:])},
 	}

@@ -57,16 +57,20 @@ func recoveryAnswer(s *index.RecoveryState) RecoveryAnswer {
 	return a
 }
 
+func recoveryAnswers(list []index.RecoveryState) []RecoveryAnswer {
+	answers := make([]RecoveryAnswer, len(list))
+	for i := range list {
+		answers[i] = recoveryAnswer(&list[i])
+	}
+	return answers
+}
+
 func (s *Server) operatorRecoveries(r *http.Request, _ io.Reader, a index.Actor) (int, any, error) {
 	list, err := s.index.Recoveries(r.Context(), a)
 	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // a refusal, or explained by fail
 	}
-	answer := RecoveriesAnswer{Recoveries: []RecoveryAnswer{}}
-	for i := range list {
-		answer.Recoveries = append(answer.Recoveries, recoveryAnswer(&list[i]))
-	}
-	return http.StatusOK, answer, nil
+	return http.StatusOK, RecoveriesAnswer{Recoveries: recoveryAnswers(list)}, nil
 }
 
 func (s *Server) operatorAnnounce(r *http.Request, body io.Reader, a index.Actor) (int, any, error) {

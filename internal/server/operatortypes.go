@@ -92,8 +92,10 @@ type StatusAnswer struct {
 	// Duties are the roles of the repository by who renews them, the most urgent first.
 	Duties   []DutyAnswer            `json:"duties"`
 	Requests []OperatorRequestAnswer `json:"requests"` // open ones
-	Record   RecordHeadAnswer        `json:"record"`
-	Root     RootAnswer              `json:"root"`
+	// Recoveries are those that are announced or asked for.
+	Recoveries []RecoveryAnswer `json:"recoveries"`
+	Record     RecordHeadAnswer `json:"record"`
+	Root       RootAnswer       `json:"root"`
 	// Stopped: no server runs, and the command that asks looked itself. The API never sets it.
 	Stopped bool `json:"stopped,omitempty"`
 }
