@@ -331,8 +331,7 @@ func TestOfflineIsWhole(t *testing.T) {
 	for _, role := range []policy.KeyRole{policy.KeyRegistry, policy.KeySnapshot, policy.KeyTimestamp} {
 		t.Run(string(role), func(t *testing.T) {
 			hand := new(brittle)
-			var f *office
-			f = newOffice(t, publishtest.Options{}, func(c *publish.Config) {
+			f := newOffice(t, publishtest.Options{}, func(c *publish.Config) {
 				for r, s := range map[policy.KeyRole]*key.Signer{
 					policy.KeyRegistry: &c.Signers.Registry, policy.KeySnapshot: &c.Signers.Snapshot, policy.KeyTimestamp: &c.Signers.Timestamp,
 				} {
