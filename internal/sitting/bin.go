@@ -204,11 +204,9 @@ func (j *judge) handed(role tuf.RoleName, b *binChange, old, now tuf.Delegation)
 		return nil, refuse(Outside, role, "the payload of %s delegates to %.80q, which is no project of this bin", role, now.Name())
 	}
 	h := &hand{project: p, bin: b, old: old, now: now, members: membersOf(now.Raw())}
-	allowed, changed := changeable, []string(nil)
-	if h.fresh() {
-		allowed, changed = ofNewEntry, slices.Sorted(maps.Keys(h.members))
-	} else {
-		changed = differing(old.Raw(), now.Raw())
+	allowed, changed := ofNewEntry, slices.Sorted(maps.Keys(h.members))
+	if !h.fresh() {
+		allowed, changed = changeable, differing(old.Raw(), now.Raw())
 	}
 	for _, name := range changed {
 		if !slices.Contains(allowed, name) {

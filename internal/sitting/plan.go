@@ -266,8 +266,8 @@ func (p *plan) sortWishes() error {
 		b.park = append(b.park, project)
 	}
 	for i, r := range slices.Concat(p.w.Rekeys, p.w.Recoveries) {
-		recover := i >= len(p.w.Rekeys) && r.Kind == ceremony.Recover
-		if r.Kind != ceremony.Rekey && !recover || r.Repository != p.Repository {
+		recovery := i >= len(p.w.Rekeys) && r.Kind == ceremony.Recover
+		if r.Kind != ceremony.Rekey && !recovery || r.Repository != p.Repository {
 			return refuse(Malformed, "", "the request %s of %s is no change of keys in this repository", r.ID(), r.Project)
 		}
 		b, err := bin(r.Project)
