@@ -18,7 +18,11 @@ const (
 
 // lives checks how long the payloads would be good for.
 func (j *judge) lives() error {
-	long := make(map[policy.Kind]*longLife)
+	type sort struct {
+		kind policy.Kind
+		long bool
+	}
+	unusual := make(map[sort]*oddLife)
 	nothing := j.nothingClaimed()
 	for i, t := range j.drafts {
 		if t == nil {
@@ -29,20 +33,22 @@ func (j *judge) lives() error {
 			return err
 		}
 		usual := usualLife(role, nothing)
-		if life := t.Expires().Sub(j.now); usual == 0 || life <= usual {
+		life := t.Expires().Sub(j.now)
+		if usual == 0 || life <= usual && life >= usual/4 {
 			continue
 		}
-		l := long[policy.KindOf(role)]
+		at := sort{policy.KindOf(role), life > usual}
+		l := unusual[at]
 		if l == nil {
-			l = &longLife{finding: &j.findings[i], role: role, usual: usual}
-			long[policy.KindOf(role)] = l
+			l = &oddLife{finding: &j.findings[i], role: role, usual: usual, until: t.Expires()}
+			unusual[at] = l
 		}
 		l.count++
-		if t.Expires().After(l.until) {
+		if t.Expires().After(l.until) == at.long {
 			l.until = t.Expires()
 		}
 	}
-	for _, l := range long {
+	for _, l := range unusual {
 		l.tell(j.now)
 	}
 	return nil
@@ -55,13 +61,14 @@ func (j *judge) rootLife() {
 	}
 	usual := usualLife(tuf.RoleRoot, false)
 	if until := j.rootAfter.Expires(); until.Sub(j.now) > usual {
-		l := longLife{finding: &j.findings[0], role: tuf.RoleRoot, count: 1, until: until, usual: usual}
+		l := oddLife{finding: &j.findings[0], role: tuf.RoleRoot, count: 1, until: until, usual: usual}
 		l.tell(j.now)
 	}
 }
 
-// longLife is the roles of a kind that would live longer than usual.
-type longLife struct {
+// oddLife is the roles of a kind that would live longer than usual; or much shorter, after which nothing of
+// them could be installed until people sign again.
+type oddLife struct {
 	finding *finding // of the first
 	role    tuf.RoleName
 	count   int
@@ -69,13 +76,13 @@ type longLife struct {
 	usual   time.Duration
 }
 
-func (l *longLife) tell(now time.Time) {
+func (l *oddLife) tell(now time.Time) {
 	subject := string(l.role)
 	if l.count > 1 {
 		subject = fmt.Sprintf("%d bins", l.count)
 	}
-	text := fmt.Sprintf("good until %s, %d days; %d are usual", l.until.Format(time.DateOnly), l.until.Sub(now)/day, l.usual/day)
-	if policy.KindOf(l.role) == policy.KindClaimed {
+	text := fmt.Sprintf("good until %s, %s; %d days are usual", l.until.Format(time.DateOnly), span(l.until.Sub(now)), l.usual/day)
+	if policy.KindOf(l.role) == policy.KindClaimed && l.until.Sub(now) > l.usual {
 		text += " once anything is claimed, and bound what a thief of the online keys can do"
 	}
 	l.finding.unusual = append(l.finding.unusual, Exception{Subject: subject, Text: text, Weight: weightLife})

@@ -479,10 +479,15 @@ func TestLongLivesAreTold(t *testing.T) {
 	s.say(policy.RoleClaimed, func(o object) { o["expires"] = tuf.FormatTime(year) })
 	s.say(s.bin("django"), func(o object) { o["expires"] = tuf.FormatTime(year) })
 	text := strings.Join(judge(t, s.r, s.now).Summary().Lines(0), "\n")
-	for _, want := range []string{"claimed                good until 2031-01-26, 360 days; 61 are usual", string(s.bin("django")) + "              good until 2031-01-26"} {
+	for _, want := range []string{"claimed                good until 2031-01-26, 360 days; 61 days are usual", string(s.bin("django")) + "              good until 2031-01-26"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
+	}
+	s = newStage(t)
+	s.say(policy.RoleClaimed, func(o object) { o["expires"] = tuf.FormatTime(s.now.Add(30 * time.Hour)) })
+	if text := strings.Join(judge(t, s.r, s.now).Summary().Lines(0), "\n"); !strings.Contains(text, "30 hours; 61 days are usual") {
+		t.Errorf("a short life is not told:\n%s", text)
 	}
 	// Where nothing is claimed, a year is the rule.
 	w := newPlace(t, 16)
@@ -566,5 +571,58 @@ func TestRekeyWithSubRoles(t *testing.T) {
 			_, err = sitting.Judge(plan, w.now)
 			wantRefused(t, err, c.reason, c.words)
 		})
+	}
+}
+
+// TestR5WhoSignsUnclaimed: a request for unclaimed alone brings a claimed bin, which says who signs it; the bin is
+// verified, too.
+func TestR5WhoSignsUnclaimed(t *testing.T) {
+	mallory := namedKey(t, "mallory")
+	for name, c := range map[string]struct {
+		lie    func(w *place, r *sitting.Request)
+		reason sitting.Reason
+		words  string
+	}{
+		"no bin":           {func(_ *place, r *sitting.Request) { r.Chain.Bin = nil }, sitting.Malformed, "who signs it"},
+		"a bin of nobody":  {func(_ *place, r *sitting.Request) { r.Chain.Bin = forge(t, r.Chain.Bin, same, mallory) }, sitting.BadSignature, "none that claimed"},
+		"an unclaimed bin": {func(w *place, r *sitting.Request) { r.Chain.Bin = w.files["unclaimed-0"] }, sitting.BadSignature, "none that claimed"},
+		"claimed as a bin": {func(w *place, r *sitting.Request) { r.Chain.Bin = r.Chain.Claimed }, sitting.BadSignature, "none that claimed"},
+		"no metadata":      {func(_ *place, r *sitting.Request) { r.Chain.Bin = []byte("{}") }, sitting.Malformed, "can not be read"},
+		"a bin of before":  {func(w *place, r *sitting.Request) { r.Chain.Bin = newPlace(t, 16).files["claimed-0"] }, sitting.Stale, "do not sign"},
+		"no claimed":       {func(_ *place, r *sitting.Request) { r.Chain.Claimed = nil }, sitting.Malformed, "claimed"},
+		"other keys": {func(w *place, r *sitting.Request) {
+			bend(t, r, policy.RoleUnclaimed, func(o object) { o["x"] = 1 })
+		}, sitting.NotAllowed, `"x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newPlace(t, 16)
+			w.take(w.plan(sitting.Wishes{All: true}))
+			r := w.plan(sitting.Wishes{Roles: []tuf.RoleName{policy.RoleUnclaimed}})
+			judge(t, r, w.now)
+			c.lie(w, r)
+			_, err := sitting.Judge(r, w.now)
+			wantRefused(t, err, c.reason, c.words)
+		})
+	}
+}
+
+// TestNotesAreChecked: they are shown to people.
+func TestNotesAreChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(r *sitting.Request)
+		words  string
+	}{
+		"about nothing":   {func(r *sitting.Request) { r.Notes[0].Project = pypi.Project{} }, "no project"},
+		"twice":           {func(r *sitting.Request) { r.Notes = append(r.Notes, r.Notes[0]) }, "two"},
+		"of two lines":    {func(r *sitting.Request) { r.Notes[0].Text = "a\nb" }, "can not be seen"},
+		"that turns text": {func(r *sitting.Request) { r.Notes[0].Token = "a\u202eb" }, "can not be seen"},
+		"too long":        {func(r *sitting.Request) { r.Notes[0].Text = strings.Repeat("x", 1001) }, "too long"},
+		"less than none":  {func(r *sitting.Request) { r.Notes[0].Files = -1 }, "can not be"},
+		"at half past":    {func(r *sitting.Request) { r.Notes[0].Since = r.Notes[0].Since.Add(1) }, "whole seconds"},
+	} {
+		s := noted(t)
+		c.change(s.r)
+		_, err := sitting.Judge(s.r, s.now)
+		t.Run(name, func(t *testing.T) { wantRefused(t, err, sitting.Malformed, c.words) })
 	}
 }

@@ -1,6 +1,7 @@
 package sitting
 
 import (
+	"slices"
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
@@ -69,10 +70,9 @@ type Result struct {
 
 // Result returns the new version of a role.
 func (v *Verdict) Result(role tuf.RoleName) (Result, bool) {
-	for _, r := range v.Roles {
-		if r.Role == role {
-			return r, true
-		}
+	i, ok := slices.BinarySearchFunc(v.Roles, role, func(r Result, role tuf.RoleName) int { return order(r.Role, role) })
+	if !ok {
+		return Result{}, false
 	}
-	return Result{}, false
+	return v.Roles[i], true
 }
