@@ -121,7 +121,7 @@ func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (Operat
 		return OperatorOutcome{}, err
 	}
 	if !v.Complete() {
-		return OperatorOutcome{ID: id, New: len(fresh), Missing: groupMissing(v.Missing), Next: "the others have to sign it, too"}, nil
+		return OperatorOutcome{ID: id, New: len(fresh), Missing: groupMissing(v), Next: "the others have to sign it, too"}, nil
 	}
 	closes, err := x.executes(ctx, v, r)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/sitting"
@@ -31,7 +30,9 @@ type MissingGroup struct {
 	Roles int          `json:"roles"`
 	Need  int          `json:"need"`
 	Keys  []key.ID     `json:"keys"` // any Need of these
-	Why   string       `json:"why,omitempty"`
+	// Names are those of the keys' holders that the request itself says: of keys that come with it.
+	Names map[key.ID]string `json:"names,omitempty"`
+	Why   string            `json:"why,omitempty"`
 }
 
 // OperatorPending is where a signing request of operators stands.
@@ -65,7 +66,7 @@ type digest struct {
 
 // digestOf sums up a judged request.
 func digestOf(r *sitting.Request, v *sitting.Verdict) (*digest, string) {
-	d := &digest{By: r.By, Note: r.Note, Bases: make(map[tuf.RoleName]int64, len(r.Payloads)), Missing: groupMissing(v.Missing), Changes: map[string]int{}}
+	d := &digest{By: r.By, Note: r.Note, Bases: make(map[tuf.RoleName]int64, len(r.Payloads)), Missing: groupMissing(v), Changes: map[string]int{}}
 	for _, c := range v.Changes {
 		d.Changes[string(c.Kind)]++
 	}
@@ -168,16 +169,23 @@ func rolesText(roles []sitting.Result) string {
 }
 
 // groupMissing sums up what is missing by who can give it.
-func groupMissing(missing []ceremony.Missing) []MissingGroup {
+func groupMissing(v *sitting.Verdict) []MissingGroup {
 	at := map[string]int{}
 	groups := []MissingGroup{}
-	for _, m := range missing {
+	names := v.Names()
+	for _, m := range v.Missing {
 		id := fmt.Sprint(m.Need, m.Keys)
 		i, ok := at[id]
 		if !ok {
 			i = len(groups)
 			at[id] = i
-			groups = append(groups, MissingGroup{Role: m.Role, Need: m.Need, Keys: m.Keys, Why: m.Why})
+			g := MissingGroup{Role: m.Role, Need: m.Need, Keys: m.Keys, Names: map[key.ID]string{}, Why: m.Why}
+			for _, id := range m.Keys {
+				if names[id] != "" {
+					g.Names[id] = names[id]
+				}
+			}
+			groups = append(groups, g)
 		}
 		groups[i].Roles++
 	}

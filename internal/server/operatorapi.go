@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/hex"
 	"io"
 	"log/slog"
@@ -77,8 +78,8 @@ func operatorMissing(groups []index.MissingGroup, names index.HolderNames) []Ope
 		known := false
 		holders := make([]string, len(g.Keys))
 		for j, id := range g.Keys {
-			a.Keys[j], holders[j] = string(id), names[id]
-			known = known || names[id] != ""
+			a.Keys[j], holders[j] = string(id), cmp.Or(names[id], g.Names[id])
+			known = known || holders[j] != ""
 		}
 		if known {
 			a.Holders = holders

@@ -1,6 +1,7 @@
 package sitting
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -55,6 +56,10 @@ type Verdict struct {
 	names    map[key.ID]string        // of who holds keys of the repository
 	listings map[pypi.Project]listing // of projects that have a payload
 }
+
+// Names are those of the holders of offline keys, before the request and after it, for messages. The map belongs
+// to the caller.
+func (v *Verdict) Names() map[key.ID]string { return maps.Clone(v.names) }
 
 // Complete reports whether the request may be published.
 func (v *Verdict) Complete() bool { return len(v.Missing) == 0 }
