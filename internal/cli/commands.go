@@ -29,6 +29,7 @@ func commands(env *Env) []*cobra.Command {
 		newRootCommand(env),
 		newRotate(env),
 		newServe(env),
+		newSigner(env),
 		newStatus(env),
 		newRequests(env),
 		newRequest(env),

@@ -27,6 +27,8 @@ func newInit(env *Env) *cobra.Command {
 			"invitation that bailiwick root invite wrote, and everyone's acceptance. Then everything is prepared but for their\n" +
 			"signatures, and --resume takes these as they come and starts the repository when there are enough. --abandon\n" +
 			"removes what was prepared.\n\n" +
+			"With --custody strict the keys of registry and snapshot go into a folder of their own, with a token and the root: move\n" +
+			"it to the machine of the signer (bailiwick signer). Whoever takes the server then gets the timestamp key alone.\n\n" +
 			"Back up, when it stands: the data folder, copied while no server runs on it (or as an atomic snapshot of the file\n" +
 			"system); the folder of the offline keys; and their passphrase; each in another place. bailiwick root show prints what\n" +
 			"a copy is compared with. After a copy has been put back that is older than what users have seen, run\n" +
@@ -68,6 +70,7 @@ type initCommand struct {
 	lifetimes       map[string]string
 	asJSON          bool
 	resume, abandon bool
+	custody         []string
 }
 
 func (c *initCommand) flags(cmd *cobra.Command) {
@@ -85,6 +88,8 @@ func (c *initCommand) flags(cmd *cobra.Command) {
 	flags.BoolVar(&c.people.yes, "yes", false, "the fingerprints of those who accepted were compared: do not ask")
 	flags.BoolVar(&c.resume, "resume", false, "take the signed files named, and start the repository that waits for them")
 	flags.BoolVar(&c.abandon, "abandon", false, "remove a repository that was prepared and never started")
+	flags.StringArrayVar(&c.custody, "custody", nil, "standard: the server holds all online keys (default); strict: an isolated signer holds those of registry and snapshot; or `ROLE=WORD`")
+	flags.StringVar(&c.spec.signerKeys, "signer-keys", "", "with --custody strict: `folder` for the signer's keys, apart from the data folder (default "+signerKeysName+" beside it)")
 	flags.BoolVar(&c.asJSON, "json", false, "print the result as one JSON object")
 }
 
@@ -95,6 +100,9 @@ func (c *initCommand) create(ctx context.Context) (err error) {
 	}
 	c.spec.settings.Lifetimes = c.lifetimes
 	if _, err := c.spec.settings.lifetimes(); err != nil {
+		return exit(exitUsage, err)
+	}
+	if c.spec.settings.Custody, err = parseCustody(c.custody); err != nil {
 		return exit(exitUsage, err)
 	}
 	if _, err := policy.NewLayout(c.spec.bins); err != nil {
@@ -164,6 +172,7 @@ const maxShare = 20
 // genesisSpec is what a new repository is made from.
 type genesisSpec struct {
 	data, offline string // folders; offline empty: the default beside data
+	signerKeys    string // likewise, for what the isolated signer holds
 	bins          int
 	shares        map[policy.KeyRole]share
 	held          map[policy.KeyRole]held // offline roles whose keys other people hold

@@ -32,10 +32,13 @@ func createRepository(ctx context.Context, env *Env, spec genesisSpec, passphras
 	if spec.offline == "" {
 		spec.offline = defaultOffline(spec.data)
 	}
+	if spec.signerKeys == "" {
+		spec.signerKeys = defaultSignerKeys(spec.data)
+	}
 	if err := checkCreatable(ctx, &spec); err != nil {
 		return nil, err
 	}
-	made := &created{Data: spec.data, OfflineKeys: spec.offline, Bins: spec.bins}
+	made := &created{Data: spec.data, OfflineKeys: spec.offline, Bins: spec.bins, Custody: spec.settings.word()}
 	var passphrase []byte
 	if spec.makesOfflineKeys() {
 		var generated bool
@@ -98,6 +101,9 @@ func checkCreatable(ctx context.Context, spec *genesisSpec) error {
 	case state == folderUnfinished:
 		return errUnfinished(spec.data)
 	}
+	if err := checkSignerKeys(spec); err != nil {
+		return err
+	}
 	found, err := filepath.Glob(filepath.Join(spec.offline, "*.key"))
 	if err != nil {
 		return fmt.Errorf("looking for offline keys: %w", err)
@@ -117,6 +123,9 @@ type keyring map[policy.KeyRole][]*keys.Key
 // error comes later.
 func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, options []keys.Option, stored *[]string) (keyring, error) {
 	folders := []string{filepath.Join(spec.data, keysFolder)}
+	if spec.settings.anyStrict() {
+		folders = append(folders, spec.signerKeys)
+	}
 	if spec.makesOfflineKeys() {
 		folders = append(folders, spec.offline)
 	}
@@ -143,9 +152,14 @@ func makeKeys(ctx context.Context, spec *genesisSpec, pass keys.Passphrase, opti
 			if err != nil {
 				return nil, fmt.Errorf("making the key %s: %w", name, err)
 			}
-			if role.Online() {
+			switch path := filepath.Join(spec.signerKeys, string(role)+".key"); {
+			case spec.settings.isStrict(role):
+				if err = keys.CreateOnline(path, k); err == nil {
+					*stored = append(*stored, path)
+				}
+			case role.Online():
 				err = keys.CreateOnline(onlineKeyPath(spec.data, role), k)
-			} else {
+			default:
 				path := filepath.Join(spec.offline, name+".key")
 				if err = keys.CreateOffline(ctx, path, k, pass, options...); err == nil {
 					*stored = append(*stored, path)
@@ -174,7 +188,7 @@ func makeFolders(spec *genesisSpec) error {
 		return fmt.Errorf("opening the data folder: %w", err)
 	}
 	defer func() { _ = root.Close() }() // what was written in it is synced
-	if len(spec.settings.Lifetimes) > 0 {
+	if !spec.settings.isStandard() {
 		text, err := spec.settings.encode()
 		if err != nil {
 			return err
@@ -282,6 +296,12 @@ func (made *created) start(ctx context.Context, spec *genesisSpec, request *sitt
 	if err := l.PutToken(ctx, token); err != nil {
 		return fmt.Errorf("storing the first upload token: %w", err)
 	}
+	if spec.settings.anyStrict() {
+		root, _ := verdict.Result(tuf.RoleRoot)
+		if err := made.equipSigner(ctx, l, spec, root.Bytes, now); err != nil {
+			return err
+		}
+	}
 	if err := publish.Create(ctx, l, now, first); err != nil {
 		return fmt.Errorf("publishing the first state of the repository: %w", err)
 	}
@@ -306,7 +326,7 @@ func firstPublication(ctx context.Context, spec *genesisSpec, request *sitting.R
 	if err != nil {
 		return nil, fmt.Errorf("drawing up the first state of the repository: %w", err)
 	}
-	online, err := loadOnline(spec.data)
+	online, err := genesisSigners(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +338,7 @@ func firstPublication(ctx context.Context, spec *genesisSpec, request *sitting.R
 		if _, signed := verdict.Result(d.Role()); signed {
 			continue
 		}
-		signed, err := repo.Sign(ctx, d, online.Registry, online.Snapshot, online.Timestamp)
+		signed, err := repo.Sign(ctx, d, online...)
 		if err != nil {
 			return nil, fmt.Errorf("signing %s: %w", d.Role(), err)
 		}

@@ -120,7 +120,15 @@ func resumeCreation(ctx context.Context, env *Env, spec genesisSpec, signed []st
 			return nil, err
 		}
 	}
-	made := &created{Data: spec.data}
+	config, err := readSettings(spec.data)
+	if err != nil {
+		return nil, err
+	}
+	spec.settings = *config
+	if spec.signerKeys == "" {
+		spec.signerKeys = defaultSignerKeys(spec.data)
+	}
+	made := &created{Data: spec.data, Custody: spec.settings.word()}
 	if genesis, err := sitting.FirstSpec(request, policy.DefaultLifetimes()); err == nil {
 		made.Bins = genesis.Layout.Bins()
 	}
@@ -128,11 +136,6 @@ func resumeCreation(ctx context.Context, env *Env, spec genesisSpec, signed []st
 		made.waits(spec.data, request, verdict)
 		return made, nil
 	}
-	config, err := readSettings(spec.data)
-	if err != nil {
-		return nil, err
-	}
-	spec.settings = *config
 	if err := removeLedger(spec.data); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,8 @@ type created struct {
 	UploadToken string `json:"upload_token,omitempty"`
 	Bins        int    `json:"bins"`
 	Passphrase  string `json:"passphrase,omitempty"` // only if it was generated
+	Custody     string `json:"custody"`
+	SignerKeys  string `json:"signer_keys,omitempty"` // folder for the machine of the isolated signer
 
 	// In place of root and token, where other people have to sign first:
 	Request string    `json:"request,omitempty"` // the file that they sign
@@ -42,14 +44,20 @@ func (made *created) report(w io.Writer, url, before string) {
 		made.reportWaiting(w)
 		return
 	}
-	_, _ = fmt.Fprintf(w, "bailiwick: created a repository in %s (%d bins, custody standard)\n\n", made.Data, made.Bins)
+	_, _ = fmt.Fprintf(w, "bailiwick: created a repository in %s (%d bins, custody %s)\n\n", made.Data, made.Bins, made.Custody)
 	_, _ = fmt.Fprintf(w, "  root           sha256:%s\n                 what your users pin; print it, publish it\n", made.RootSHA256)
 	made.reportOfflineKeys(w)
+	if made.SignerKeys != "" {
+		_, _ = fmt.Fprintf(w, "  signer         %s   its keys, its token and the root; move this folder to the machine of the signer\n", made.SignerKeys)
+	}
 	_, _ = fmt.Fprintf(w, "  upload token   %s   shown this once\n\n", made.UploadToken)
 	steps := []string{
 		"twine upload --repository-url " + url + "/legacy/ -u __token__ dist/*",
 		"bailiwick trust add " + url + " --root sha256:" + made.RootSHA256,
 		"bailiwick pip install YOUR-PROJECT",
+	}
+	if made.SignerKeys != "" {
+		steps = append([]string{"bailiwick signer --index " + url + " --keys " + shellWord(made.SignerKeys)}, steps...)
 	}
 	if before != "" {
 		steps = append([]string{before}, steps...)
@@ -76,7 +84,7 @@ func (made *created) reportOfflineKeys(w io.Writer) {
 
 // reportWaiting prints who has to sign before there is a repository.
 func (made *created) reportWaiting(w io.Writer) {
-	_, _ = fmt.Fprintf(w, "bailiwick: prepared a repository in %s (%d bins, custody standard), which waits for signatures\n\n", made.Data, made.Bins)
+	_, _ = fmt.Fprintf(w, "bailiwick: prepared a repository in %s (%d bins, custody %s), which waits for signatures\n\n", made.Data, made.Bins, made.Custody)
 	for i, line := range made.Missing {
 		head := "               "
 		if i == 0 {

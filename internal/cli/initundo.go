@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -18,6 +19,11 @@ func undoCreation(ctx context.Context, spec *genesisSpec, stored []string, cause
 		errs = append(errs, os.Remove(path))
 	}
 	_ = os.Remove(spec.offline) // stays if it holds anything
+	if spec.settings.anyStrict() {
+		for _, name := range []string{signerTokenName, signerRoot, ""} {
+			_ = os.Remove(filepath.Join(spec.signerKeys, name)) // likewise; of the files, what is there was made a moment ago
+		}
+	}
 	errs = append(errs, emptyFolder(spec.data))
 	if ctx.Err() != nil {
 		cause = errors.New("interrupted: no repository was created")

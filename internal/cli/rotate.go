@@ -22,7 +22,7 @@ type rotateSpec struct {
 	flags                    operatorFlags
 	add, invitations, remove []string
 	threshold                int
-	out, by, note            string
+	out, by, note, custody   string
 	yes, asJSON              bool
 }
 
@@ -40,6 +40,8 @@ func newRotate(env *Env) *cobra.Command {
 			"when the request is published, and then the old one is removed. Several of these can change in one request: after a\n" +
 			"break-in on the server, and after a backup was put back that is older than what users have seen, it is\n\n" +
 			"  bailiwick rotate timestamp snapshot registry\n\n" +
+			"With --custody strict the isolated signer brings the new key of registry or snapshot (bailiwick signer new-key), and when\n" +
+			"the request is published the server removes its own; with --custody standard it is the other way round.\n\n" +
 			"The request is signed with bailiwick-sign: of root both by the keys that it had and by those that it gets.",
 		Example: "  bailiwick rotate root --add dave.json --invitation invitation.json --remove carol\n" +
 			"  bailiwick rotate root --threshold 3 --add erin.key --out root.request\n" +
@@ -64,6 +66,7 @@ func newRotate(env *Env) *cobra.Command {
 	flags.StringArrayVar(&spec.invitations, "invitation", nil, "invitation `FILE` that the acceptances answer")
 	flags.StringArrayVar(&spec.remove, "remove", nil, "`KEY` that goes: the name of its holder, or the first digits of its id")
 	flags.IntVar(&spec.threshold, "threshold", 0, "how many keys sign from now on (default: as many as now)")
+	flags.StringVar(&spec.custody, "custody", "", "of registry and snapshot: the new key is on the server (standard) or with the isolated signer that is connected (strict)")
 	flags.StringVar(&spec.out, "out", "", "`FILE` to write the request into, for bailiwick-sign")
 	flags.StringVar(&spec.by, "by", "", "who asks for it, for people to read")
 	flags.StringVar(&spec.note, "note", "", "why, for people to read")
@@ -93,6 +96,10 @@ func (s *rotateSpec) roles(args []string) ([]policy.KeyRole, error) {
 		return nil, usagef("change the keys of %s in a request of its own: other people sign it, and who comes and goes is said for one role", strings.Join(args, " and "))
 	case offline && !says:
 		return nil, usagef("say what changes: --add, --remove, --threshold")
+	case s.custody != "" && s.custody != string(policy.CustodyStandard) && s.custody != string(policy.CustodyStrict):
+		return nil, usagef("--custody %q: it is standard or strict", s.custody)
+	case s.custody != "" && (offline || slices.Contains(roles, policy.KeyTimestamp)):
+		return nil, usagef("--custody is for registry and snapshot: the others are always where they are")
 	case !offline && says:
 		return nil, usagef("the server makes the new key of %s: --add, --remove and --threshold are for root, targets, claimed and unclaimed", strings.Join(args, ", "))
 	}
@@ -103,7 +110,7 @@ func (s *rotateSpec) roles(args []string) ([]policy.KeyRole, error) {
 func (s *rotateSpec) run(ctx context.Context, o *operator, roles []policy.KeyRole) error {
 	body := server.RotationBody{By: s.by, Note: s.note}
 	for _, role := range roles {
-		change := server.RotationChange{Role: string(role), Remove: s.remove, Threshold: s.threshold}
+		change := server.RotationChange{Role: string(role), Remove: s.remove, Threshold: s.threshold, Custody: s.custody}
 		if len(s.add) > 0 {
 			holders, err := s.newcomers(ctx, o, role)
 			if err != nil {

@@ -34,13 +34,23 @@ func makeNextKey(data string, role policy.KeyRole) (key.Signer, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return k, err //nolint:wrapcheck // names the file
 	}
-	if _, err := os.Lstat(onlineKeyPath(data, role)); err != nil {
+	config, err := readSettings(data)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(onlineKeyPath(data, role)); err != nil && !config.isStrict(role) {
 		return nil, fmt.Errorf("the server holds no key of %s, so it makes none: %w", role, err)
 	}
 	if k, err = keys.Generate(string(role)); err != nil {
 		return nil, err //nolint:wrapcheck // names the key
 	}
 	return k, keys.CreateOnline(path, k) //nolint:wrapcheck // names the file
+}
+
+// hasNextKey reports whether a key waits for a role.
+func hasNextKey(data string, role policy.KeyRole) bool {
+	_, err := os.Lstat(nextKeyPath(data, role))
+	return err == nil
 }
 
 // loadNextKeys loads the keys that wait.
@@ -128,8 +138,14 @@ func (s *openedServer) nextKey(_ context.Context, role policy.KeyRole) (key.Sign
 
 // afterPublication does what operators' requests leave to do. The publisher calls it, once a day as well.
 func (s *openedServer) afterPublication(ctx context.Context, v *publish.View, due []publish.Role) {
-	s.settleKeys(ctx)
+	s.settleOnline(ctx)
 	s.openDue(ctx, v, due)
+}
+
+// settleOnline notes where online keys are now, and puts new ones in their place.
+func (s *openedServer) settleOnline(ctx context.Context) {
+	s.settleCustody(ctx)
+	s.settleKeys(ctx)
 }
 
 // settleKeys is [settleKeys] for a running server, which says what it did. What fails is done at the next start.

@@ -120,8 +120,10 @@ type openedServer struct {
 	publisher *publish.Publisher
 	index     *index.Index
 	server    *server.Server
-	log       *slog.Logger   // nil: discard
-	closers   []func() error // in the order of opening
+	away      map[policy.KeyRole]bool // roles whose key the isolated signer holds
+	line      *server.Line            // to the isolated signer
+	log       *slog.Logger            // nil: discard
+	closers   []func() error          // in the order of opening
 }
 
 // openServer wires the engines and adapters of an index together. It refuses a folder that another
@@ -152,22 +154,37 @@ func openServer(ctx context.Context, spec serverSpec) (_ *openedServer, err erro
 	if err := refuseOfflineKeys(spec.data, nil); err != nil {
 		return nil, err
 	}
-	signers, err := loadOnline(spec.data)
+	if err := refuseStrictKeys(spec.data, config); err != nil {
+		return nil, err
+	}
+	signers, err := loadOnline(spec.data, config)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx, &spec, signers, lifetimes); err != nil {
+	if err := s.open(ctx, &spec, signers, lifetimes, config); err != nil {
 		return nil, err
 	}
-	// Once more, now that the repository says which keys are offline: a copy under another name.
-	if err := refuseOfflineKeys(spec.data, offlineKeyIDs(s.publisher.Current())); err != nil {
+	// Once more, now that the repository says which keys are not the server's: a copy under another name.
+	strict, err := strictKeyIDs(s.publisher.Current(), config)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseOfflineKeys(spec.data, append(offlineKeyIDs(s.publisher.Current()), strict...)); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // open opens stores, then engines, then the server.
-func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publish.Signers, lifetimes policy.Lifetimes) error {
+func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publish.Signers, lifetimes policy.Lifetimes, config *settings) error {
+	custody, err := config.custody()
+	if err != nil {
+		return err
+	}
+	s.line, s.away = server.NewLine(), make(map[policy.KeyRole]bool)
+	for role, c := range custody {
+		s.away[role] = c == policy.CustodyStrict
+	}
 	l, err := ledger.OpenSQLite(ctx, filepath.Join(spec.data, ledgerFile))
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
@@ -181,17 +198,18 @@ func (s *openedServer) open(ctx context.Context, spec *serverSpec, signers publi
 	s.closers = append(s.closers, store.Close)
 	s.publisher, err = publish.Open(ctx, publish.Config{
 		Ledger: l, Signers: signers, Lifetimes: lifetimes, Now: spec.now, Log: spec.log, Expiring: s.afterPublication,
+		Countersign: s.line, Proposals: l,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the repository: %w", err)
 	}
-	s.settleKeys(ctx)
-	s.closers = append(s.closers, func() error { s.settleKeys(context.WithoutCancel(ctx)); return nil })
-	s.index, err = index.New(index.Config{Publisher: s.publisher, Files: store, Tokens: l, Records: l, Now: spec.now, NextKey: s.nextKey})
+	s.settleOnline(ctx)
+	s.closers = append(s.closers, func() error { s.settleOnline(context.WithoutCancel(ctx)); return nil })
+	s.index, err = index.New(index.Config{Publisher: s.publisher, Files: store, Tokens: l, Records: l, Now: spec.now, NextKey: s.nextKey, Custody: custody, SignerKey: s.signerKey})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}
-	s.server, err = server.New(server.Config{Index: s.index, Publisher: s.publisher, Limits: spec.limits, Now: spec.now, Log: spec.log})
+	s.server, err = server.New(server.Config{Index: s.index, Publisher: s.publisher, Signer: s.line, Limits: spec.limits, Now: spec.now, Log: spec.log})
 	if err != nil {
 		return fmt.Errorf("opening the server: %w", err)
 	}
@@ -213,10 +231,16 @@ func (s *openedServer) serve(ctx context.Context, l net.Listener, ready func()) 
 	}()
 	s.settle(httpCtx)
 	control := s.serveControl(httpCtx)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.drain(httpCtx)
+	}()
 	ready()
 	httpErr := s.server.Serve(httpCtx, l)
 	stopHTTP()
 	control()
+	<-drained
 	stopPublisher()
 	if err := <-published; err != nil {
 		return fmt.Errorf("publishing: %w", err)
@@ -265,7 +289,7 @@ func (s *openedServer) expired(ctx context.Context) int {
 	}
 	n, now := 0, s.now()
 	for _, r := range roles {
-		if by, ok := policy.SignedBy(r.Name); ok && by.Online() && !now.Before(r.Expires) {
+		if by, ok := policy.SignedBy(r.Name); ok && by.Online() && !s.away[by] && !now.Before(r.Expires) {
 			n++
 		}
 	}
@@ -282,13 +306,19 @@ func (s *openedServer) Close() error {
 	return errors.Join(errs...)
 }
 
-// loadOnline loads the three keys that the server signs with.
-func loadOnline(data string) (publish.Signers, error) {
+// loadOnline loads the keys that the server signs with: three, or fewer in custody strict.
+func loadOnline(data string, config *settings) (publish.Signers, error) {
 	var signers publish.Signers
 	for role, into := range map[policy.KeyRole]*key.Signer{
 		policy.KeyRegistry: &signers.Registry, policy.KeySnapshot: &signers.Snapshot, policy.KeyTimestamp: &signers.Timestamp,
 	} {
+		if config.isStrict(role) {
+			continue
+		}
 		k, err := keys.LoadOnline(onlineKeyPath(data, role))
+		if errors.Is(err, fs.ErrNotExist) && hasNextKey(data, role) {
+			continue // it has taken over, and was not put into its place yet
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return signers, fmt.Errorf("the online key %s is missing: put %s back from a backup; without it nothing can be published (%w)",
 				role, onlineKeyPath(data, role), err)

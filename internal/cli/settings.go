@@ -23,6 +23,8 @@ import (
 type settings struct {
 	// Lifetimes says how long signatures of a kind of role are good: "365d", "36h".
 	Lifetimes map[string]string `toml:"lifetimes,omitempty"`
+	// Custody says of registry and snapshot whether the server holds the key ("standard") or an isolated signer ("strict").
+	Custody map[string]string `toml:"custody,omitempty"`
 }
 
 // maxSettings bounds the file, in bytes.
@@ -118,6 +120,9 @@ func readSettings(data string) (*settings, error) {
 	if _, err := s.lifetimes(); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
+	if _, err := s.custody(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
 	return &s, nil
 }
 
@@ -142,5 +147,6 @@ func (s *settings) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the configuration: %w", err)
 	}
-	return append([]byte("# Settings of a bailiwick data folder. Lifetimes: how long signatures are good.\n"), text...), nil
+	return append([]byte("# Settings of a bailiwick data folder. Lifetimes: how long signatures are good. Custody: standard (the server\n"+
+		"# holds the key) or strict (an isolated signer does); the word alone moves no key, bailiwick rotate does.\n"), text...), nil
 }

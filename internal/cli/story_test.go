@@ -17,6 +17,8 @@ import (
 //
 //	serve ARGS…                   start bailiwick serve on a free port; sets $URL, writes server.log
 //	shutdown, crash               end it by SIGTERM, and well; or by SIGKILL
+//	signer KEYS ARGS…             start bailiwick signer for the server; returns when it is connected, writes signer.log
+//	signoff, signdead             end it by SIGTERM, and well; or by SIGKILL
 //	get PATH                      what the server says to a GET is standard output; fails unless it is 200
 //	upload TOKENFILE PROJECT VERSION   the same for the upload of a wheel
 //	field FILE MEMBER NAME        take a member of a JSON object into a variable and a file of that name
@@ -30,6 +32,7 @@ import (
 type story struct {
 	tb     testing.TB
 	server background
+	signer background
 }
 
 // storyKey is where a script keeps its *story.
@@ -53,6 +56,9 @@ func runStories(t *testing.T, pattern string) {
 			"serve":    command(0, (*story).serve),
 			"shutdown": command(0, (*story).shutdown),
 			"crash":    command(0, (*story).crash),
+			"signer":   command(1, (*story).startSigner),
+			"signoff":  command(0, (*story).endSigner),
+			"signdead": command(0, (*story).crashSigner),
 			"get":      command(1, (*story).get),
 			"upload":   command(3, (*story).upload),
 			"field":    command(3, (*story).field),
@@ -101,7 +107,11 @@ func setUp(e *testscript.Env) error {
 	e.Values[storyKey{}] = s
 	e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 	e.Defer(func() {
+		_ = s.signer.end(os.Kill)
 		_ = s.server.end(os.Kill)
+		if log, err := os.ReadFile(filepath.Join(e.WorkDir, "signer.log")); err == nil && s.tb.Failed() {
+			s.tb.Logf("[signer]\n%s", log)
+		}
 		if log, err := os.ReadFile(filepath.Join(e.WorkDir, "server.log")); err == nil && s.tb.Failed() {
 			s.tb.Logf("[server]\n%s", log)
 		}

@@ -119,26 +119,42 @@ func (w *wireAnswer) answer() (*Answer, error) {
 // Turn is what a signer sends when it asks for the next proposal: which keys it has, and its answer to the
 // proposal before, if there was one. Every connection is the signer's; the index only ever answers.
 type Turn struct {
-	Keys   []key.ID
+	Keys   []HeldKey
 	Answer *Answer // nil: none yet, or it may have arrived already
 	Hello  bool    // only to see whether the index listens: it does not wait for a proposal
 }
 
+// HeldKey is the public half of a key that a signer has.
+type HeldKey struct {
+	Name   string // of its file, such as "registry" or "snapshot"
+	Public *key.Public
+}
+
 type wireTurn struct {
 	Format int         `json:"bailiwick-signer"`
-	Keys   []string    `json:"keys"`
+	Keys   []wireKey   `json:"keys"`
 	Answer *wireAnswer `json:"answer,omitempty"`
 	Hello  bool        `json:"hello,omitempty"`
 }
 
+type wireKey struct {
+	Name   string `json:"name"`
+	Type   string `json:"keytype"`
+	Scheme string `json:"scheme"`
+	Public string `json:"public"`
+}
+
 // maxKeys bounds the keys of a signer.
-const maxKeys = 64
+const (
+	maxKeys    = 64
+	maxKeyName = 200 // bytes
+)
 
 // Encode returns the turn as it is sent.
 func (t *Turn) Encode() ([]byte, error) {
 	w := wireTurn{Format: format, Hello: t.Hello}
-	for _, id := range t.Keys {
-		w.Keys = append(w.Keys, string(id))
+	for _, k := range t.Keys {
+		w.Keys = append(w.Keys, wireKey{k.Name, k.Public.Type(), k.Public.Scheme(), k.Public.Value()})
 	}
 	if t.Answer != nil {
 		w.Answer = t.Answer.wire()
@@ -160,11 +176,12 @@ func DecodeTurn(data []byte) (*Turn, error) {
 		return nil, refuse(Malformed, "", "this does not come from a signer of form %d: it names between 1 and %d keys", format, maxKeys)
 	}
 	t := &Turn{Hello: w.Hello}
-	for _, id := range w.Keys {
-		if len(id) != 64 {
-			return nil, refuse(Malformed, "", "%.80q is no key id", id)
+	for _, k := range w.Keys {
+		public, err := key.New(k.Type, k.Scheme, k.Public)
+		if err != nil || len(k.Name) > maxKeyName {
+			return nil, refuse(Malformed, "", "the signer's key %.80q can not be used: %v", k.Name, err)
 		}
-		t.Keys = append(t.Keys, key.ID(id))
+		t.Keys = append(t.Keys, HeldKey{k.Name, public})
 	}
 	if w.Answer != nil {
 		var err error

@@ -122,10 +122,20 @@ func (w *world) signer() *custody.Signer {
 // start runs the server.
 func (w *world) start() {
 	w.Helper()
+	w.startWith(w.l)
+}
+
+// startWith runs it on a ledger that stands for the one of the world.
+func (w *world) startWith(l interface {
+	publish.Ledger
+	publish.Proposals
+},
+) {
+	w.Helper()
 	var err error
 	w.p, w.stop, err = publishtest.Open(publish.Config{
-		Ledger: w.l, Signers: publish.Signers{Timestamp: w.keys[policy.KeyTimestamp]},
-		Countersign: w.desk, Proposals: w.l, Now: w.clock.now, RecoveryDelay: time.Hour,
+		Ledger: l, Signers: publish.Signers{Timestamp: w.keys[policy.KeyTimestamp]},
+		Countersign: w.desk, Proposals: l, Now: w.clock.now, RecoveryDelay: time.Hour,
 	})
 	if err != nil {
 		w.Fatal(err)

@@ -34,7 +34,9 @@ type Config struct {
 	// NextKey makes the key that an online role gets next, or returns the one that waits already. It is durable when
 	// it returns. Nil: this index makes no keys.
 	NextKey func(ctx context.Context, role policy.KeyRole) (key.Signer, error)
-	Now     func() time.Time
+	// SignerKey returns the key that the isolated signer brings for a role; its errors are for operators. Nil: there is no signer.
+	SignerKey func(role policy.KeyRole) (*key.Public, error)
+	Now       func() time.Time
 }
 
 // Index is a Python package index. Safe for concurrent use.
@@ -46,6 +48,7 @@ type Index struct {
 	limits    Limits
 	custody   map[policy.KeyRole]policy.Custody
 	nextKey   func(context.Context, policy.KeyRole) (key.Signer, error) // nil: none can be made
+	signerKey func(policy.KeyRole) (*key.Public, error)                 // nil: there is no signer
 	now       func() time.Time
 
 	projects atomic.Pointer[projectList] // of the newest snapshot that was asked about
@@ -69,7 +72,7 @@ func New(c Config) (*Index, error) {
 		c.Limits.FileSize = DefaultFileSize
 	}
 	return &Index{
-		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, custody: c.Custody, nextKey: c.NextKey, now: c.Now,
+		publisher: c.Publisher, files: c.Files, tokens: c.Tokens, records: c.Records, limits: c.Limits, custody: c.Custody, nextKey: c.NextKey, signerKey: c.SignerKey, now: c.Now,
 		unpack: make(chan struct{}, maxUnpack), hall: make(chan struct{}, 1),
 	}, nil
 }

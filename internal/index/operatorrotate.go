@@ -16,6 +16,8 @@ type RotationWish struct {
 	Add       []sitting.Holder
 	Remove    []string // by holder, or by the first digits of the key id
 	Threshold int      // zero: as it is
+	// Custody says of an online role where its new key is: with the isolated signer (strict) or on the server. Empty: where it is now.
+	Custody policy.Custody
 }
 
 // Rotation is what is asked of [Index.Rotate].
@@ -67,6 +69,18 @@ func (x *Index) rotation(ctx context.Context, held *sitting.Keyholders, w Rotati
 	}
 	if len(w.Add) > 0 || len(w.Remove) > 0 || w.Threshold > 1 {
 		return sitting.Rotation{}, refuse(Invalid, "the key of %s is made by the server that holds it: nothing is added, removed or counted", w.Role)
+	}
+	if w.Custody == policy.CustodyStrict || w.Custody == "" && x.custody[w.Role] == policy.CustodyStrict {
+		if x.signerKey == nil {
+			return sitting.Rotation{}, refuse(Invalid, "this index has no isolated signer to hold the key of %s", w.Role)
+		}
+		k, err := x.signerKey(w.Role)
+		if err != nil {
+			r := refuse(Invalid, "%v", err)
+			r.Err = err
+			return sitting.Rotation{}, r
+		}
+		return sitting.Rotation{Role: w.Role, Keys: []*key.Public{k}, Threshold: 1}, nil
 	}
 	if x.nextKey == nil {
 		return sitting.Rotation{}, refuse(Invalid, "this index can make no new key for %s", w.Role)

@@ -89,6 +89,7 @@ type Publisher struct {
 	keys   *keyring      // safe for concurrent use
 	shelf  *shelf        // safe for concurrent use
 	queue  chan *request // written by Publish, read by Run
+	nudged chan struct{} // holds a value when maintenance is to be done now
 	closed chan struct{} // closed when Run returns
 
 	view atomic.Pointer[View] // swapped by Run alone
@@ -138,7 +139,7 @@ func Open(ctx context.Context, c Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the publisher: %w", err)
 	}
-	p := &Publisher{c: c, keys: newKeyring(c.Signers), shelf: newShelf(c.Ledger), queue: make(chan *request, c.Queue), closed: make(chan struct{})}
+	p := &Publisher{c: c, keys: newKeyring(c.Signers), shelf: newShelf(c.Ledger), queue: make(chan *request, c.Queue), closed: make(chan struct{}), nudged: make(chan struct{}, 1)}
 	s, err := loadState(ctx, c.Ledger, p.shelf)
 	if err != nil {
 		return nil, fmt.Errorf("opening the repository: %w", err)
@@ -224,7 +225,17 @@ func (p *Publisher) Run(ctx context.Context) error {
 			p.serve(ctx, p.gather(first))
 		case <-timer.C:
 			timer.Reset(p.maintain(ctx))
+		case <-p.nudged:
+			timer.Reset(p.maintain(ctx))
 		}
+	}
+}
+
+// Nudge has Run look at once for what is due, as it does every few minutes: the signer has come.
+func (p *Publisher) Nudge() {
+	select {
+	case p.nudged <- struct{}{}:
+	default: // it will look
 	}
 }
 

@@ -27,6 +27,7 @@ type RotationChange struct {
 	Add       []HeldKey `json:"add,omitempty"`
 	Remove    []string  `json:"remove,omitempty"`    // by holder, or by the first digits of the key id
 	Threshold int       `json:"threshold,omitempty"` // 0: as it is
+	Custody   string    `json:"custody,omitempty"`   // of an online role: where its new key is; standard or strict
 }
 
 // HeldKey is a public key, and the name of the person who holds it.
@@ -68,7 +69,7 @@ func (s *Server) operatorRotate(r *http.Request, body io.Reader, a index.Actor) 
 }
 
 func (c *RotationChange) wish() (index.RotationWish, error) {
-	w := index.RotationWish{Role: policy.KeyRole(c.Role), Remove: c.Remove, Threshold: c.Threshold}
+	w := index.RotationWish{Role: policy.KeyRole(c.Role), Remove: c.Remove, Threshold: c.Threshold, Custody: policy.Custody(c.Custody)}
 	switch {
 	case !slices.Contains(policy.KeyRoles(), w.Role):
 		return w, fmt.Errorf("%.40q has no keys of its own", c.Role)

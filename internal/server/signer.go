@@ -31,7 +31,7 @@ func (s *Server) signerTurn(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errReplaced):
 		s.apiRefuse(w, r, body, &index.Refusal{Kind: index.Conflict, Message: "another signer has connected since; there can be one at a time, so end one of them"})
 	case err != nil:
-		note(w, 0) // it went away
+		return // it went away
 	case proposal == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:

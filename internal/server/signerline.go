@@ -40,9 +40,9 @@ type Line struct {
 // SignerStatus is how the isolated signer of an index is doing.
 type SignerStatus struct {
 	Connected bool
-	Since     time.Time // when it came, or went; zero: it never came
-	Keys      []key.ID  // that it says it has
-	Answered  time.Time // when it last answered; zero: never
+	Since     time.Time         // when it came, or went; zero: it never came
+	Keys      []custody.HeldKey // that it says it has
+	Answered  time.Time         // when it last answered; zero: never
 }
 
 // caller is one open question.
@@ -87,7 +87,13 @@ func (l *Line) Ready() bool {
 }
 
 // Keys implements publish.Countersigner.
-func (l *Line) Keys() []key.ID { return l.Status().Keys }
+func (l *Line) Keys() []key.ID {
+	var ids []key.ID
+	for _, k := range l.Status().Keys {
+		ids = append(ids, k.Public.ID())
+	}
+	return ids
+}
 
 // present reports whether a signer is there; the caller holds mu.
 func (l *Line) present() bool {
