@@ -27,7 +27,7 @@ func TestGuide(t *testing.T) {
 	story, inBlock, commands := "", false, 0
 	for n, line := range strings.Split(string(guide), "\n") {
 		switch {
-		case strings.HasPrefix(line, "`maintain/"):
+		case strings.HasPrefix(line, "`maintain/"), strings.HasPrefix(line, "`operate/"):
 			data, err := os.ReadFile(filepath.Join("testdata", strings.Trim(line, "`")))
 			if err != nil {
 				t.Fatalf("line %d: %v", n+1, err)

@@ -122,6 +122,9 @@ func (rel *release) release(ctx context.Context, s *ceremony.Standing) error {
 	if err != nil {
 		return err
 	}
+	if joined, err := rel.join(ctx, s, role); joined || err != nil {
+		return err
+	}
 	d, err := rel.carryOut(ctx, s, plan{
 		draw: func(_ context.Context, s *ceremony.Standing) (*ceremony.Request, []tuf.Target, error) {
 			if err := rel.stillFresh(s); err != nil {

@@ -3,6 +3,7 @@ package index_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/publish/publishtest"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/pypi/distmake"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/cjson"
 	"example.com/bailiwick/tuf/key"
@@ -413,4 +415,85 @@ func killedAt(t *testing.T, kind ceremony.Kind, dies int, effect bool) (all, rea
 		}
 	}
 	return all, reached
+}
+
+// TestR23_ReleaseAndCIAgree: wheels of flask need the release manager and the pipeline, by a sub-role with a key of each and a
+// threshold of 2. One alone waits; what the two build differently never becomes one; what they agree on is published.
+func TestR23_ReleaseAndCIAgree(t *testing.T) {
+	const role = tuf.RoleName("project.flask.build")
+	release, ci := 0, 1
+	start := func(t *testing.T) (*team, []key.Signer) {
+		t.Helper()
+		m := newTeam(t)
+		m.claim("flask", 1, m.alice)
+		keys := []key.Signer{m.bob, m.carol}
+		r := m.request("flask", publishtest.Draft{
+			Kind: ceremony.Release, Subs: map[string]publishtest.Sub{"build": {Delegate: true, Keys: keys, Threshold: 2}},
+		})
+		for on, by := range map[tuf.RoleName][]key.Signer{"project.flask": {m.alice}, role: keys} {
+			if err := publishtest.Sign(r, on, by...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.propose(r)
+		return m, keys
+	}
+	built := func(m *team, f publish.File, by key.Signer) *ceremony.Request {
+		m.t.Helper()
+		r := m.request("flask", publishtest.Draft{Kind: ceremony.Release, Only: true, Subs: map[string]publishtest.Sub{"build": {Add: []publish.File{f}}}})
+		if err := publishtest.Sign(r, role, by); err != nil {
+			m.t.Fatal(err)
+		}
+		return r
+	}
+	for _, who := range []int{release, ci} {
+		t.Run(fmt.Sprintf("one alone %d", who), func(t *testing.T) {
+			m, keys := start(t)
+			r := built(m, m.stage(wheel("flask", "1")), keys[who])
+			m.waits(r)
+			// The same again, and the same key twice, is still one.
+			m.waits(r)
+			out, err := m.index.AddSignature(t.Context(), m.actor, r.ID(), m.signatures(r, role, keys[who])...)
+			if err != nil || out.Publication != 0 || len(m.listed("flask")) != 0 {
+				t.Errorf("one key alone: %+v, %v, listed %v", out, err, m.listed("flask"))
+			}
+			// Nor does the maintainer's own key stand in for the other one in this role.
+			if _, err := m.index.AddSignature(t.Context(), m.actor, r.ID(), m.signatures(r, role, m.alice)...); err == nil {
+				t.Error("a key of another role was counted")
+			}
+		})
+	}
+	t.Run("disagreement", func(t *testing.T) {
+		m, keys := start(t)
+		one := built(m, m.stage(wheel("flask", "1")), keys[release])
+		m.waits(one)
+		other := distmake.Wheel("flask", "1", distmake.Options{Files: map[string]string{"flask/backdoor.py": "import os"}})
+		m.stage(other)
+		staged, err := m.index.Staged(t.Context(), m.actor, project(t, "flask"))
+		if err != nil || len(staged) != 2 {
+			t.Fatalf("%d files are staged, %v; want two of one name", len(staged), err)
+		}
+		at := slices.IndexFunc(staged, func(f index.StagedFile) bool { return f.SHA256 == sha256.Sum256(other.Data) })
+		r := built(m, staged[at].File, keys[ci])
+		m.waits(r)
+		if r.ID() == one.ID() {
+			t.Fatal("two contents are one request")
+		}
+		// The signature on the one does not count for the other.
+		if _, err := m.index.AddSignature(t.Context(), m.actor, one.ID(), m.signatures(r, role, keys[ci])...); err == nil {
+			t.Error("a signature on other content was taken")
+		}
+		if s := m.state("flask"); len(s.Requests) != 2 || len(m.listed("flask")) != 0 {
+			t.Errorf("%d requests wait, listed %v; want two that wait, and no file", len(s.Requests), m.listed("flask"))
+		}
+	})
+	t.Run("agreement", func(t *testing.T) {
+		m, keys := start(t)
+		r := built(m, m.stage(wheel("flask", "1")), keys[release])
+		m.waits(r)
+		out, err := m.index.AddSignature(t.Context(), m.actor, r.ID(), m.signatures(r, role, keys[ci])...)
+		if err != nil || out.Publication == 0 || len(m.listed("flask")) != 1 {
+			t.Errorf("both: %+v, %v, listed %v", out, err, m.listed("flask"))
+		}
+	})
 }

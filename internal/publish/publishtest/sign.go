@@ -34,7 +34,9 @@ type Sub struct {
 	Delegate bool
 	Replace  bool // with Delegate: change the delegation that there is
 	Keys     []key.Signer
-	Paths    []string // zero: *.whl
+	// Threshold of Keys; zero: 1.
+	Threshold int
+	Paths     []string // zero: *.whl
 }
 
 // On renders the request on a project as it stands, without signatures.
@@ -89,7 +91,7 @@ func (d Draft) sub(r *ceremony.Request, s *ceremony.Standing, now time.Time, nam
 		for i, k := range sub.Keys {
 			keys[i] = k.Public()
 		}
-		if authority, err = tuf.NewAuthority(1, keys...); err != nil {
+		if authority, err = tuf.NewAuthority(max(sub.Threshold, 1), keys...); err != nil {
 			return err
 		}
 		if sub.Paths == nil {
