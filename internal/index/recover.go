@@ -362,17 +362,3 @@ func (x *Index) dueRecoveries(ctx context.Context) ([]*ceremony.Request, error) 
 	}
 	return out, nil
 }
-
-// notParked refuses what would add to a parked project.
-func (x *Index) notParked(ctx context.Context, p pypi.Project) error {
-	standing, err := x.publisher.Current().Standing(ctx, p)
-	if err != nil {
-		return fmt.Errorf("looking up who signs %s: %w", p, err)
-	}
-	if standing.IsParked() {
-		r := refuse(Forbidden, "%s", standing.ParkedText())
-		r.Reason, r.Role = ceremony.Parked, policy.ProjectRole(p)
-		return r
-	}
-	return nil
-}

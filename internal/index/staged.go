@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
@@ -37,14 +38,8 @@ func (x *Index) stage(ctx context.Context, receipt Receipt, f publish.File) (Rec
 	if x.records == nil {
 		return Receipt{}, noRecords()
 	}
-	if err := x.notParked(ctx, f.Project); err != nil {
+	if err := x.takesFiles(ctx, f.Project); err != nil {
 		return Receipt{}, err
-	}
-	switch status, err := x.publisher.Current().Status(ctx, f.Project); {
-	case err != nil:
-		return Receipt{}, fmt.Errorf("looking up the status of %s: %w", f.Project, err)
-	case status.IsArchived():
-		return Receipt{}, refuse(Forbidden, "%s is archived, and takes no more files; its maintainers run bailiwick unarchive %s first", f.Project, f.Project)
 	}
 	switch used, err := x.publisher.File(ctx, f.Filename); {
 	case err == nil:
@@ -74,6 +69,26 @@ func (x *Index) stage(ctx context.Context, receipt Receipt, f publish.File) (Rec
 	}
 	receipt.Staged, receipt.Unchanged = true, !added
 	return receipt, nil
+}
+
+// takesFiles refuses files for a project that is parked or archived.
+func (x *Index) takesFiles(ctx context.Context, p pypi.Project) error {
+	standing, err := x.publisher.Current().Standing(ctx, p)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking up who signs %s: %w", p, err)
+	case standing.IsParked():
+		r := refuse(Forbidden, "%s", standing.ParkedText())
+		r.Reason, r.Role = ceremony.Parked, policy.ProjectRole(p)
+		return r
+	case standing.Base == nil:
+		return nil
+	}
+	// What this program does not understand is no reason to refuse a file.
+	if status, err := policy.StatusOf(standing.Base); err == nil && status.IsArchived() {
+		return refuse(Forbidden, "%s is archived, and takes no more files; its maintainers run bailiwick unarchive %s first", p, p)
+	}
+	return nil
 }
 
 // forget drops files that are past their time, of all projects if this one has any, and returns
