@@ -22,7 +22,6 @@ import (
 type world struct {
 	repository audit.Repository
 	keys       publishtest.Keys
-	own        map[policy.KeyRole]record.Keys
 	entries    []record.Entry
 	now        time.Time
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // operatorVariable names the environment variable that holds an operator token.
-const operatorVariable = "BAILIWICK_OPERATOR_TOKEN" //nolint:gosec // a name, not a secret
+const operatorVariable = "BAILIWICK_OPERATOR_TOKEN"
 
 // operatorFlags say which index a command of operators is about.
 type operatorFlags struct {

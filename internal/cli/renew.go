@@ -143,7 +143,8 @@ func (o *operator) signAndImport(ctx context.Context, id string, spec *renewSpec
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err == nil {
+	_, err = f.Seek(0, io.SeekStart)
+	if err == nil {
 		err = f.Truncate(0)
 	}
 	if err == nil {

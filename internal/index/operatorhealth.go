@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,17 +54,9 @@ type HolderNames map[key.ID]string
 
 // Holders returns the names of those who hold offline keys. They are for messages only.
 func (x *Index) Holders() HolderNames {
-	names := HolderNames{}
-	view := x.publisher.Current()
-	add := func(doc interface {
-		Member(name string) ([]byte, bool)
-	}) {
-		for id, name := range policy.HoldersOf(doc) {
-			names[id] = name
-		}
-	}
-	add(view.Set().Root())
-	add(view.Set().Targets())
+	set := x.publisher.Current().Set()
+	names := HolderNames(policy.HoldersOf(set.Root()))
+	maps.Copy(names, policy.HoldersOf(set.Targets()))
 	return names
 }
 

@@ -68,8 +68,8 @@ func TestForecastAgreesWithTheServer(t *testing.T) {
 		f := policy.Forecaster{Lifetimes: l}
 		for _, role := range []tuf.RoleName{"timestamp", "snapshot", "unclaimed-0", "project.oldlib"} {
 			life := l.Of(role)
-			for percent := range time.Duration(101) {
-				expires := now.Add(life * percent / 100)
+			for percent := range 101 {
+				expires := now.Add(life / 100 * time.Duration(percent))
 				due := policy.Due(role, expires, life, now)
 				got := f.Of(policy.RoleState{Role: role, Expires: expires}, now).Outlook != policy.OutlookFine
 				if due != got {

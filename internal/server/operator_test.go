@@ -144,13 +144,13 @@ func TestOperatorAPIIsForOperators(t *testing.T) {
 			}
 		}
 		for where, a := range map[string]answer{"a token": send(b.site, bearer(b.tokens["operator"])), "the socket": send(b.control)} {
-			if a.StatusCode == 401 || a.StatusCode == 403 || a.StatusCode >= 500 {
+			if a.StatusCode == http.StatusUnauthorized || a.StatusCode == http.StatusForbidden || a.StatusCode >= 500 {
 				t.Errorf("%s by %s: %s %s", name, where, a.Status, a.body)
 			}
 		}
 	}
 	// The socket opens nothing but that.
-	if a := b.control.do(t, "GET", "/api/v1/projects/flask", nil); a.StatusCode != 401 {
+	if a := b.control.do(t, "GET", "/api/v1/projects/flask", nil); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("projects by the socket: %s", a.Status)
 	}
 }
