@@ -49,6 +49,11 @@ func TestParkAndBack(t *testing.T) {
 	if keys, err := policy.ParkedKeys(entry(parked)); err != nil || !keys.Equal(maintainers) {
 		t.Errorf("the parked keys are %v, %v", keys.KeyIDs(), err)
 	}
+	for _, bin := range []*tuf.Targets{base, parked} {
+		if owners, err := policy.Owners(entry(bin)); err != nil || !owners.Equal(maintainers) {
+			t.Errorf("it belongs to %v, %v", owners.KeyIDs(), err)
+		}
+	}
 	if a, err := entry(parked).Authority(); err != nil || !a.Equal(bin) {
 		t.Error("a parked project is not signed by its bin's key")
 	}

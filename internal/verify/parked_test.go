@@ -179,3 +179,24 @@ func TestR65ParkedIsNotForged(t *testing.T) {
 		})
 	}
 }
+
+// TestMergeParked: of two sightings of one grade the later word counts, of two grades the better one.
+func TestMergeParked(t *testing.T) {
+	at := func(a policy.Assurance, hours int) verify.Sighting {
+		return verify.Sighting{Assurance: a, Seen: testrepo.Start().Add(time.Duration(hours) * time.Hour)}
+	}
+	for _, c := range []struct{ first, then, want policy.Assurance }{
+		{policy.Claimed, policy.ClaimedParked, policy.ClaimedParked},
+		{policy.ClaimedParked, policy.Claimed, policy.Claimed},
+		{policy.ClaimedParked, policy.RecentlyClaimed, policy.ClaimedParked},
+		{policy.RecentlyClaimed, policy.ClaimedParked, policy.ClaimedParked},
+		{policy.Claimed, policy.RecentlyClaimed, policy.Claimed},
+	} {
+		a, b := at(c.first, 0), at(c.then, 1)
+		for _, merged := range []verify.Sighting{a.Merge(b), b.Merge(a)} {
+			if merged.Assurance != c.want || !merged.Seen.Equal(b.Seen) {
+				t.Errorf("%s, then %s: %s of %s, want %s", c.first, c.then, merged.Assurance, merged.Seen, c.want)
+			}
+		}
+	}
+}
