@@ -228,7 +228,7 @@ func (x *Index) gone(ctx context.Context, p pypi.Project, id string) (Outcome, e
 
 // execute publishes a request that has all its signatures.
 func (x *Index) execute(ctx context.Context, a Actor, r *ceremony.Request, j *publish.Judgement) (Outcome, error) {
-	id := r.ID()
+	id := j.ID()
 	done, err := x.publisher.Publish(ctx, j.Sign(a.id))
 	if errors.Is(err, publish.ErrNoSigner) {
 		return x.keepForSigner(ctx, a, r)
