@@ -55,7 +55,7 @@ func storeRequest(data string, request *sitting.Request, store func(*os.Root, st
 
 // readRequest reads a request from a file.
 func readRequest(path string) (_ *sitting.Request, err error) {
-	f, err := os.Open(path) //nolint:gosec // the file that the user names
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the request: %w", err)
 	}

@@ -47,7 +47,7 @@ type rehearsal struct {
 }
 
 // rehearsalPass is the passphrase of every key of a rehearsal.
-const rehearsalPass = "only for the rehearsal"
+const rehearsalPass = "only for the rehearsal" //nolint:gosec // of keys that are thrown away
 
 // rehearsalWork makes keys that are thrown away at the end cheap to open.
 const rehearsalWork = 10
@@ -148,8 +148,11 @@ func (r *rehearsal) agrees(ctx context.Context, who string, args ...string) erro
 	if out.code != 0 {
 		return fmt.Errorf("bailiwick-sign of %s ended with %d: %s", who, out.code, out.text)
 	}
-	lines := strings.Split(strings.TrimSpace(out.text), "\n")
-	r.quote(lines[len(lines)-1])
+	for line := range strings.Lines(out.text) {
+		if strings.HasPrefix(line, "signed.") || strings.HasPrefix(line, "accepted.") || strings.HasPrefix(line, "  missing ") {
+			r.quote(line)
+		}
+	}
 	r.held++
 	return nil
 }

@@ -28,11 +28,14 @@ func IsHolder(name string) bool {
 	return name != "" && len(name) <= maxHolderName && strings.Trim(name[:1], first) == "" && strings.Trim(name, first+".@_-") == ""
 }
 
-// HoldersOf reads the member of verified metadata; doc is its Member method. What can not be read is
-// left out: names are for messages only.
-func HoldersOf(doc interface {
+// Document is metadata of any role, with its additional members.
+type Document interface {
+	// Member returns the raw value of a member, and false if there is none.
 	Member(name string) ([]byte, bool)
-}) map[key.ID]string {
+}
+
+// HoldersOf reads the member of a document. What can not be read is left out: names are for messages only.
+func HoldersOf(doc Document) map[key.ID]string {
 	names := make(map[key.ID]string)
 	raw, ok := doc.Member(HoldersMember)
 	if !ok {

@@ -304,7 +304,11 @@ func (s *signing) report(n int, v *sitting.Verdict) {
 		_, _ = fmt.Fprintf(out, "  missing  %s\n  next     give %s to the next holder, or carry it back: the index merges copies that were signed apart\n", missing(v), filepath.Base(s.flags.out))
 		return
 	}
-	_, _ = fmt.Fprintf(out, "  next     carry it back: bailiwick request import %s\n", filepath.Base(s.flags.out))
+	back := "bailiwick request import"
+	if s.request.IsFirst() {
+		back = "bailiwick init --resume"
+	}
+	_, _ = fmt.Fprintf(out, "  next     carry it back: %s %s\n", back, filepath.Base(s.flags.out))
 }
 
 // missing says whose signatures a request still needs.

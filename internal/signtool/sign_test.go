@@ -119,7 +119,7 @@ func TestR8HoldersSignApart(t *testing.T) {
 	d := newDesk(t)
 	last := w.keyFile(d.dir, policy.KeyTargets, 0)
 	s := d.does(file, "--yes", "--key="+last, "--out="+d.path("signed"))
-	if _, after, _ := strings.Cut(s.stdout, "signed. "); strings.Contains(after, "missing") || !strings.Contains(after, "request import") {
+	if _, after, _ := strings.Cut(s.stdout, "signed. "); strings.Contains(after, "missing") || !strings.Contains(after, "init --resume") {
 		t.Errorf("a complete request:\n%s", s.stdout)
 	}
 	v, err := sitting.Judge(readRequest(t, d.path("signed")), d.now)

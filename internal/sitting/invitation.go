@@ -339,17 +339,17 @@ func Enrol(i *Invitation, accepted []*Acceptance, used map[[32]byte]string, now 
 		if err := a.answers(i, now); err != nil {
 			return nil, err
 		}
-		print := a.Key.Fingerprint()
+		material := a.Key.Fingerprint()
 		if _, twice := byName[a.Holder]; twice {
 			return nil, refuse(Malformed, i.role(), "there are two acceptances of %s: everyone holds one key, so find out which one is theirs", a.Holder)
 		}
-		if other, taken := byKey[print]; taken {
+		if other, taken := byKey[material]; taken {
 			return nil, refuse(Key, i.role(), "%s and %s accepted with the same key, %s: everyone makes their own", other, a.Holder, Fingerprint(a.Key))
 		}
-		if what, taken := used[print]; taken {
+		if what, taken := used[material]; taken {
 			return nil, refuse(Key, i.role(), "the key of %s, %s, is used in this repository already, for %s: make a new one with bailiwick-sign new-key and accept with that", a.Holder, Fingerprint(a.Key), what)
 		}
-		byName[a.Holder], byKey[print] = a, a.Holder
+		byName[a.Holder], byKey[material] = a, a.Holder
 	}
 	var holders []Holder
 	for _, name := range i.Holders {

@@ -126,9 +126,7 @@ func rootChanges(p *Payload, base, next *tuf.Root) (changes []Change, err error)
 }
 
 // holdersEdit is the edit that makes the names of holders what they are in next.
-func holdersEdit(base, next interface {
-	Member(name string) ([]byte, bool)
-}) map[string][]byte {
+func holdersEdit(base, next policy.Document) map[string][]byte {
 	old, had := base.Member(policy.HoldersMember)
 	now, has := next.Member(policy.HoldersMember)
 	if had == has && bytes.Equal(old, now) {

@@ -267,9 +267,7 @@ func (p *rotation) issue(role tuf.RoleName, base int64, a tuf.Authority) repo.Is
 }
 
 // names is the edit of the member that names holders: nil where it stays as it is.
-func (p *rotation) names(doc interface {
-	Member(name string) ([]byte, bool)
-}, roles ...policy.KeyRole) map[string][]byte {
+func (p *rotation) names(doc policy.Document, roles ...policy.KeyRole) map[string][]byte {
 	var ids []key.ID
 	for _, r := range roles {
 		ids = append(ids, p.next.Authorities[r].KeyIDs()...)
