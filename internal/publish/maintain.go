@@ -165,13 +165,12 @@ func (p *Publisher) warn(ctx context.Context) {
 	}
 	p.warned = now
 	expiring := p.look(now)
-	if len(expiring) == 0 {
-		return
+	if len(expiring) > 0 {
+		p.c.Log.WarnContext(ctx, "offline roles expire soon and have to be signed by people",
+			slog.Int("roles", len(expiring)),
+			slog.String("first", string(expiring[0].Name)),
+			slog.Time("expires", expiring[0].Expires))
 	}
-	p.c.Log.WarnContext(ctx, "offline roles expire soon and have to be signed by people",
-		slog.Int("roles", len(expiring)),
-		slog.String("first", string(expiring[0].Name)),
-		slog.Time("expires", expiring[0].Expires))
 	p.tell(ctx, expiring)
 }
 

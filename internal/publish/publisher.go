@@ -223,6 +223,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case first := <-p.queue:
 			p.serve(ctx, p.gather(first))
+			if p.warned.IsZero() && p.state != nil {
+				p.warn(ctx) // after an Offline: it leaves something to do
+			}
 		case <-timer.C:
 			timer.Reset(p.maintain(ctx))
 		case <-p.nudged:
