@@ -136,24 +136,29 @@ func (x *Index) recoveriesAmong(stored []StoredRequest) ([]*ceremony.Request, er
 // nobodyObjects refuses the announcement of a recovery while a request waits that the project's present keys have
 // signed.
 func (x *Index) nobodyObjects(ctx context.Context, p pypi.Project) error {
+	by, id, err := x.objection(ctx, p)
+	if err != nil || by == "" {
+		return err
+	}
+	return refuse(Conflict, "key %.12s of %s has signed request %s: its maintainers are there, so there is nothing to recover", by, p, id)
+}
+
+// objection returns a key of those whose project it is that has signed an open request, and that request; "" if none has.
+func (x *Index) objection(ctx context.Context, p pypi.Project) (by key.ID, request string, err error) {
 	stored, err := x.records.Requests(ctx, p)
 	if err != nil {
-		return fmt.Errorf("reading the signing requests of %s: %w", p, err)
+		return "", "", fmt.Errorf("reading the signing requests of %s: %w", p, err)
 	}
 	for _, s := range stored {
 		r, err := restore(s)
 		if err != nil {
-			return err
+			return "", "", err
 		}
-		by, err := x.signedByOwners(ctx, r, signaturesOf(r))
-		if err != nil {
-			return err
-		}
-		if by != "" {
-			return refuse(Conflict, "key %.12s of %s has signed request %s: its maintainers are there, so there is nothing to recover", by, p, s.ID)
+		if by, err = x.signedByOwners(ctx, r, signaturesOf(r)); by != "" || err != nil {
+			return by, s.ID, err
 		}
 	}
-	return nil
+	return "", "", nil
 }
 
 // signedByOwners returns a key of those whose project it is, its recovery keys among them, that is among the signatures, ""
@@ -343,6 +348,13 @@ func (x *Index) dueRecoveries(ctx context.Context) ([]*ceremony.Request, error) 
 	var out []*ceremony.Request
 	for _, r := range x.publisher.Current().Recoveries() {
 		if x.now().Before(r.NotBefore) {
+			continue
+		}
+		// A signature that could be stored and not be published, with the index's signer away, counts as well.
+		if by, _, err := x.objection(ctx, r.Project); err != nil || by != "" {
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
 		s := announcedState(&r)
