@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,8 @@ import (
 type world struct {
 	tb     testing.TB
 	now    time.Time
-	keys   map[string]key.Signer // by name
+	clock  atomic.Pointer[time.Time] // now, for the publisher, which reads it at any time
+	keys   map[string]key.Signer     // by name
 	ledger *ledger.Memory
 	*publish.Publisher
 	files int
@@ -188,11 +190,18 @@ func (w *world) found(r *sitting.Request, v *sitting.Verdict) {
 	w.run()
 }
 
+// set sets the clock.
+func (w *world) set(now time.Time) {
+	w.now = now
+	w.clock.Store(&now)
+}
+
 // run opens the publisher with the keys of the server.
 func (w *world) run() {
+	w.set(w.now)
 	w.tb.Helper()
 	w.Publisher = publishtest.Run(w.tb, publish.Config{
-		Ledger: w.ledger, Now: func() time.Time { return w.now },
+		Ledger: w.ledger, Now: func() time.Time { return *w.clock.Load() },
 		Signers: publish.Signers{Registry: w.key("registry"), Snapshot: w.key("snapshot"), Timestamp: w.key("timestamp")},
 	})
 }
@@ -232,7 +241,7 @@ func (w *world) rotated(signers []string, changes ...sitting.Rotation) {
 }
 
 func (w *world) publish(r *sitting.Request) error {
-	w.now = w.now.Add(time.Minute)
+	w.set(w.now.Add(time.Minute))
 	_, err := w.Publish(w.tb.Context(), publish.Offline{Request: r, Token: "ops"})
 	return err
 }
