@@ -104,7 +104,7 @@ func (w *world) findings(t *testing.T, r *audit.Replay) []string {
 	return out
 }
 
-func TestAuditAgrees(t *testing.T) {
+func TestR65AuditAgrees(t *testing.T) {
 	w := newWorld(t)
 	r := replay(t, w.entries)
 	report, err := r.Compare(w.repository)
@@ -133,7 +133,7 @@ func TestAuditAgrees(t *testing.T) {
 	}
 }
 
-func TestAuditFinds(t *testing.T) {
+func TestR65AuditFinds(t *testing.T) {
 	thief := signer(t)
 	for name, c := range map[string]struct {
 		edit func(w *world, t *testing.T)
@@ -345,7 +345,7 @@ func TestAuditFollowsToldChanges(t *testing.T) {
 	}
 }
 
-func TestAuditSeesARewrittenRecord(t *testing.T) {
+func TestR65AuditSeesARewrittenRecord(t *testing.T) {
 	w := newWorld(t)
 	seen := replay(t, w.entries[:2]).Head()
 	for name, c := range map[string]struct {

@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"slices"
@@ -80,8 +81,8 @@ func (m *team) health() index.Health {
 	return h
 }
 
-// TestSittingPromotes: the whole way inside one process: a claim, the plan, the signature, the word.
-func TestSittingPromotes(t *testing.T) {
+// TestR36SittingPromotes: the whole way inside one process: a claim, the plan, the signature, the word.
+func TestR36SittingPromotes(t *testing.T) {
 	m := newTeam(t)
 	m.upload(wheel("flask", "1"))
 	m.upload(wheel("quart", "1"))
@@ -164,8 +165,8 @@ func TestOnlyAndExceptAndEveryAge(t *testing.T) {
 	refused(t, err, index.Invalid)
 }
 
-// TestSeveralSignersInAnyOrder: copies that were signed apart add up at the index.
-func TestSeveralSignersInAnyOrder(t *testing.T) {
+// TestR8SeveralSignersInAnyOrder: copies that were signed apart add up at the index.
+func TestR8SeveralSignersInAnyOrder(t *testing.T) {
 	m := newTeam(t)
 	_, r := m.plan(index.SittingWishes{All: true})
 	copies := map[policy.KeyRole]*sitting.Request{}
@@ -214,7 +215,7 @@ func TestSignersAtOnce(t *testing.T) {
 	}
 }
 
-func TestOverlappingRequestsAreStale(t *testing.T) {
+func TestR5OverlappingRequestsAreStale(t *testing.T) {
 	m := newTeam(t)
 	_, first := m.plan(index.SittingWishes{Promote: true})
 	_, second := m.plan(index.SittingWishes{All: true})
@@ -238,7 +239,7 @@ func TestOverlappingRequestsAreStale(t *testing.T) {
 	}
 }
 
-func TestImportRefuses(t *testing.T) {
+func TestR5ImportRefuses(t *testing.T) {
 	m := newTeam(t)
 	other := newTeam(t)
 	_, foreign := other.plan(index.SittingWishes{All: true})
@@ -308,8 +309,8 @@ func TestNobodyElseOperates(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestRequestsOpenByThemselves: a month ahead, one for each group of people, once, and gone when they are overtaken.
-func TestRequestsOpenByThemselves(t *testing.T) {
+// TestR10RequestsOpenByThemselves: a month ahead, one for each group of people, once, and gone when they are overtaken.
+func TestR10RequestsOpenByThemselves(t *testing.T) {
 	m := newTeam(t)
 	m.clock.advance(334 * days)
 	if n, err := m.index.OpenDue(t.Context()); n != 0 || err != nil {
@@ -353,8 +354,8 @@ func TestRequestsOpenByThemselves(t *testing.T) {
 	}
 }
 
-// TestHealth: one word for everything, and every role in somebody's hands.
-func TestHealth(t *testing.T) {
+// TestR10Health: one word for everything, and every role in somebody's hands.
+func TestR10Health(t *testing.T) {
 	m := newTeam(t)
 	m.upload(wheel("flask", "1"))
 	h := m.health()
@@ -442,5 +443,56 @@ func TestSittingTakesKeyChanges(t *testing.T) {
 	var gone *ceremony.Refused
 	if _, err := m.index.Request(t.Context(), m.actor, out.ID); errors.As(err, &gone) || err == nil {
 		t.Errorf("the request %s: %v", out.ID, err)
+	}
+}
+
+// brokenRecords fails once, before or after its effect, when signatures are stored.
+type brokenRecords struct {
+	index.Records
+	before, after bool
+}
+
+var errDisk = errors.New("the disk is full")
+
+func (r *brokenRecords) SignOperatorRequest(ctx context.Context, id string, s []index.RoleSignature, summary []byte) error {
+	if r.before {
+		r.before = false
+		return errDisk
+	}
+	err := r.Records.SignOperatorRequest(ctx, id, s, summary)
+	if r.after {
+		r.after = false
+		return errDisk
+	}
+	return err
+}
+
+// TestImportBreaksOff: whatever a store does half-way, nothing is published that was not stored, and the same file
+// brought in again goes on from there.
+func TestImportBreaksOff(t *testing.T) {
+	for name, broken := range map[string]*brokenRecords{"before": {before: true}, "after": {after: true}} {
+		t.Run(name, func(t *testing.T) {
+			m := newTeam(t)
+			_, r := m.plan(index.SittingWishes{All: true})
+			m.sign(r, m.online.Offline()...)
+			broken.Records = m.records
+			x, err := index.New(index.Config{Publisher: m.publisher, Files: m.files, Tokens: m.ledger, Records: broken, Now: m.clock.get})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := m.publisher.Current().Number()
+			if _, err := x.Import(t.Context(), x.Operator(), r); !errors.Is(err, errDisk) {
+				t.Fatalf("a full disk: %v", err)
+			}
+			if got := m.publisher.Current().Number(); got != before {
+				t.Fatalf("publication %d came of it", got)
+			}
+			if list := m.waiting(); len(list) != 1 || list[0].Next == "" {
+				t.Errorf("waiting: %+v", list)
+			}
+			if out := m.imported(r); out.Publication != before+1 {
+				t.Errorf("again: %+v", out)
+			}
+		})
 	}
 }

@@ -338,7 +338,7 @@ func (x *Index) AbortOperatorRequest(ctx context.Context, a Actor, id string) er
 // dropOvertaken closes requests that the server opened by itself and that a publication has overtaken: nobody
 // has to be told to give up what nobody asked for. What fails is met again.
 func (x *Index) dropOvertaken(ctx context.Context) {
-	open, err := x.records.OperatorRequests(ctx, maxEvents, RequestOpen)
+	open, err := x.records.OperatorRequests(ctx, maxOperatorRequests, RequestOpen)
 	if err != nil {
 		return
 	}

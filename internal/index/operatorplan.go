@@ -246,7 +246,7 @@ func (x *Index) openDue(ctx context.Context, roles []publish.Role) (int, error) 
 
 // uncovered returns the offline roles that are due and in no open request, by who signs them.
 func (x *Index) uncovered(ctx context.Context, roles []publish.Role) ([][]tuf.RoleName, error) {
-	open, err := x.records.OperatorRequests(ctx, maxEvents, RequestOpen)
+	open, err := x.records.OperatorRequests(ctx, maxOperatorRequests, RequestOpen)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operators' signing requests: %w", err)
 	}

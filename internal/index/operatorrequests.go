@@ -192,8 +192,11 @@ func groupMissing(v *sitting.Verdict) []MissingGroup {
 	return groups
 }
 
+// maxOperatorRequests bounds a list of operators' requests.
+const maxOperatorRequests = 200
+
 // OperatorRequests returns the signing requests of operators, oldest first: those that wait, or, with all, the
-// newest thousand of any state.
+// newest 200 of any state.
 func (x *Index) OperatorRequests(ctx context.Context, a Actor, all bool) ([]OperatorPending, error) {
 	if err := x.admitOperator(a); err != nil {
 		return nil, err
@@ -219,7 +222,7 @@ func isRefusal(err error) bool {
 
 // operatorRequests returns those of some states.
 func (x *Index) operatorRequests(ctx context.Context, roles []publish.Role, states ...RequestState) ([]OperatorPending, error) {
-	stored, err := x.records.OperatorRequests(ctx, maxEvents, states...)
+	stored, err := x.records.OperatorRequests(ctx, maxOperatorRequests, states...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operators' signing requests: %w", err)
 	}
@@ -237,7 +240,7 @@ func (x *Index) operatorRequests(ctx context.Context, roles []publish.Role, stat
 
 // pendingOperator says where an open request stands.
 func (x *Index) pendingOperator(ctx context.Context, id string) (OperatorPending, error) {
-	stored, err := x.records.OperatorRequests(ctx, maxEvents, RequestOpen)
+	stored, err := x.records.OperatorRequests(ctx, maxOperatorRequests, RequestOpen)
 	if err != nil {
 		return OperatorPending{}, fmt.Errorf("reading the operators' signing requests: %w", err)
 	}

@@ -155,8 +155,8 @@ func TestOperatorAPIIsForOperators(t *testing.T) {
 	}
 }
 
-// TestOperatorWalk: plan, fetch, sign, bring back, all over the network.
-func TestOperatorWalk(t *testing.T) {
+// TestR5OperatorWalk: plan, fetch, sign, bring back, all over the network.
+func TestR5OperatorWalk(t *testing.T) {
 	b := newBureau(t, ledger.NewMemory(), publish.Config{})
 	planned := decoded[server.SittingAnswer](t, b.operate(t, "POST", "/sittings",
 		strings.NewReader(`{"promote":true,"min_age":0,"renew":true,"popular":["flask"],"by":"carol","note":"come all"}`), "Content-Type: application/json").want(t, 201))
