@@ -82,3 +82,15 @@ func (k *keyring) signer(role tuf.RoleName, a tuf.Authority) (key.Signer, error)
 // AddSigner puts a further key at hand, as [Signers].Others does from the start: for a change of keys that is
 // prepared while the index runs.
 func (p *Publisher) AddSigner(s key.Signer) { p.keys.add(s) }
+
+// KeysAtHand returns the ids of the keys that the publisher itself can sign with: all of them in custody standard,
+// that of the timestamp alone in custody strict.
+func (p *Publisher) KeysAtHand() []key.ID {
+	p.keys.mu.RLock()
+	defer p.keys.mu.RUnlock()
+	var ids []key.ID
+	for _, held := range p.keys.keys {
+		ids = append(ids, held.id)
+	}
+	return ids
+}
