@@ -132,7 +132,7 @@ func Rotate(s State, w Wishes, rotations ...Rotation) (*Request, error) {
 		life = rotationLife
 	}
 	p.request = &Request{Repository: s.Repository, Created: p.Now, Expires: p.Now.Add(life), By: w.By, Note: w.Note}
-	for _, step := range []func() error{p.load, p.newKeys, p.draftRoot, p.draftTargets, p.draftBins, p.draftClaimed, p.draftUnclaimed, p.chain} {
+	for _, step := range []func() error{p.load, p.newKeys, p.nobodysKeys, p.draftRoot, p.draftTargets, p.draftBins, p.draftClaimed, p.draftUnclaimed, p.chain} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -246,6 +246,50 @@ func (p *rotation) retired() (map[[32]byte]string, error) {
 		}
 	}
 	return gone, nil
+}
+
+// nobodysKeys refuses a key that people bring and that signs for a project: who maintains something and holds a key
+// of the repository has two keys, or the next sitting could not vouch for the project.
+func (p *rotation) nobodysKeys() error {
+	brought := make(map[key.ID]policy.KeyRole)
+	for role, c := range p.rotated {
+		for _, k := range c.Keys {
+			if _, has := p.old.Authorities[role].Key(k.ID()); !has && !role.Online() {
+				brought[k.ID()] = role
+			}
+		}
+	}
+	if len(brought) == 0 {
+		return nil
+	}
+	errs := make([]error, len(p.binNames))
+	inParallel(len(p.binNames), func(i int) { errs[i] = p.notIn(p.binNames[i], brought) })
+	return firstOf(errs)
+}
+
+// notIn looks for keys that people bring in both bins of a name.
+func (p *rotation) notIn(bin string, brought map[key.ID]policy.KeyRole) error {
+	for _, chain := range [][]tuf.RoleName{p.Layout.ClaimedBinChain(bin), p.Layout.UnclaimedBinChain(bin)} {
+		t, err := p.role(chain...)
+		if err != nil {
+			return err
+		}
+		for _, d := range entriesOf(t) {
+			if policy.KindOf(d.Name()) != policy.KindProject {
+				continue
+			}
+			a, err := d.Authority()
+			if err != nil {
+				return fmt.Errorf("reading the keys of %s: %w", d.Name(), err)
+			}
+			for _, id := range a.KeyIDs() {
+				if role, ok := brought[id]; ok {
+					return refuse(Key, tuf.RoleName(role), "the key %.12s… signs for %s: make a new one for %s with bailiwick-sign new-key", id, d.Name(), role)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // add puts a payload into the request.

@@ -10,8 +10,11 @@ import (
 
 	"pgregory.net/rapid"
 
+	"example.com/bailiwick/internal/ledger"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/publish/publishtest"
+	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/client"
@@ -288,6 +291,24 @@ func TestRotationsThatAreRefused(t *testing.T) {
 		_, err := w.rotate()
 		wantRefused(t, err, sitting.Malformed, "no keys")
 	})
+}
+
+// TestMaintainersBringOtherKeys: the key of a maintainer can not become one of the repository's.
+func TestMaintainersBringOtherKeys(t *testing.T) {
+	w := newWorld(t)
+	l := ledger.NewMemory()
+	keys := publishtest.Create(t, l, publishtest.Options{
+		Now: w.now, ClaimedKeys: map[string]key.Signer{"flask": w.key("a maintainer")}, RecentKeys: map[string]key.Signer{"tool": w.key("another")},
+	})
+	p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Now: func() time.Time { return w.now }})
+	state := p.Current().Sitting(t.Context(), w.now, policy.DefaultLifetimes())
+	for name, says := range map[string]string{"a maintainer": "signs for project.flask", "another": "signs for project.tool"} {
+		_, err := sitting.Rotate(state, sitting.Wishes{}, w.change(policy.KeyTargets, 1, name))
+		wantRefused(t, err, sitting.Key, says)
+	}
+	if _, err := sitting.Rotate(state, sitting.Wishes{}, w.change(policy.KeyTargets, 1, "nobody's")); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestChangeNamesKeys(t *testing.T) {
@@ -568,4 +589,54 @@ func (w *world) renewal(roles ...tuf.RoleName) *sitting.Request {
 	}
 	w.sign(r, "alice", "bob", "targets", "claimed", "unclaimed")
 	return w.travel(r)
+}
+
+// TestParkedProjectsChangeHandsWithTheirBins: the offline key that signs for a parked project goes, and with it everything
+// that it signed; the list of the project stays as its maintainers left it.
+func TestParkedProjectsChangeHandsWithTheirBins(t *testing.T) {
+	now := invitedAt
+	l := ledger.NewMemory()
+	w := &world{tb: t, now: now, keys: map[string]key.Signer{}, ledger: l, served: map[string][]byte{}}
+	keys := publishtest.Create(t, l, publishtest.Options{Now: now, Claimed: []string{"flask", "django"}})
+	w.Publisher = publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Now: func() time.Time { return w.now }})
+	for role, s := range keys {
+		w.keys[string(role)] = s
+	}
+	state := func() sitting.State { return w.Current().Sitting(t.Context(), w.now, policy.DefaultLifetimes()) }
+	flask, err := pypi.ParseProject("flask")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sitting.Plan(t.Context(), state(), sitting.Wishes{Park: []pypi.Project{flask}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.sign(r, "claimed")
+	if err := w.publish(r); err != nil {
+		t.Fatal(err)
+	}
+	w.rotated([]string{"targets", "new"}, w.change(policy.KeyClaimed, 1, "new"))
+	if err := publish.Check(t.Context(), l); err != nil {
+		t.Error(err)
+	}
+	set := w.Current().Set()
+	chain := append(w.Current().Layout().ClaimedChain(flask), policy.ProjectRole(flask))
+	bin, err := set.Delegated(state().Load, chain[:len(chain)-1]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, ok := bin.Delegations().Find(policy.ProjectRole(flask))
+	if _, parked := policy.Parked(d); !ok || !parked {
+		t.Error("the project is not parked any more")
+	}
+	if a, _ := d.Authority(); len(a.KeyIDs()) != 1 || a.KeyIDs()[0] != w.key("new").Public().ID() {
+		t.Errorf("the project is signed by %v", a.KeyIDs())
+	}
+	if list, err := set.Delegated(state().Load, chain...); err != nil || list.Version() != 3 {
+		t.Errorf("the list of the project: %v; want version 3, signed with the new key", err)
+	}
+	// The keys of its maintainers still take it back.
+	if back, err := policy.ParkedKeys(d); err != nil || len(back.KeyIDs()) != 1 {
+		t.Errorf("its maintainers' keys: %v, %v", back.KeyIDs(), err)
+	}
 }
