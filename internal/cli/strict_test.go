@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/bailiwick/internal/cli"
+	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -210,5 +211,61 @@ func wantOneKey(t testing.TB, data string) {
 	}
 	if len(named) != 3 || named["timestamp"] == named["snapshot"] || named["snapshot"] == named["registry"] {
 		t.Errorf("the repository names %v", named)
+	}
+}
+
+// noticing is a test that counts its failures.
+type noticing struct {
+	testing.TB
+	failures int
+}
+
+func (n *noticing) Errorf(string, ...any) { n.failures++ }
+
+// TestTheInspectionFinds: whatever form the signer's key has in a file of the server, the inspection finds it.
+func TestTheInspectionFinds(t *testing.T) {
+	dir := t.TempDir()
+	data, signer := filepath.Join(dir, "data"), filepath.Join(dir, "signer")
+	for _, folder := range []string{filepath.Join(data, "keys"), signer} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var k *keys.Key
+	for path, name := range map[string]string{signer + "/registry.key": "registry", signer + "/snapshot.key": "snapshot", data + "/keys/timestamp.key": "timestamp"} {
+		made, err := keys.Generate(name)
+		if err == nil {
+			err = keys.CreateOnline(path, made)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "registry" {
+			k = made
+		}
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		if err := os.WriteFile(filepath.Join(data, name), []byte("nothing"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed := seedOf(t, filepath.Join(signer, "registry.key"))
+	plain, err := os.ReadFile(filepath.Join(signer, "registry.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, form := range map[string]string{
+		"": "nothing", "seed": string(seed), "hex": hex.EncodeToString(seed), "file": string(plain),
+		"base64": base64.StdEncoding.EncodeToString(append([]byte("x"), seed...)), "url": base64.URLEncoding.EncodeToString(append([]byte("xy"), seed...)),
+		"foreign": "-----BEGIN EC PRIVATE KEY-----",
+	} {
+		if err := os.WriteFile(filepath.Join(data, "ledger.db-wal"), []byte("before "+form+" after"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := &noticing{TB: t}
+		inspectStorage(n, data, signer)
+		if found := n.failures > 0; found != (what != "") {
+			t.Errorf("a file with the key of %s as %q: found %t", k.Name(), what, found)
+		}
 	}
 }

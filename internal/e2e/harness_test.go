@@ -124,7 +124,7 @@ func (r result) wantText(t testing.TB, texts ...string) result {
 // site is one repository on disk and the user who installs from it.
 type site struct {
 	dir, data, offline, home string
-	root, token              string
+	root, token, signerKeys  string
 	url                      string
 	server                   *exec.Cmd
 	log                      *syncBuffer
@@ -148,8 +148,8 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// newSite creates a repository with `bailiwick init`; no server runs yet.
-func newSite(t testing.TB) *site {
+// newSite creates a repository with `bailiwick init`, and what more it is to be told; no server runs yet.
+func newSite(t testing.TB, more ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	s := &site{dir: dir, data: filepath.Join(dir, "data"), offline: filepath.Join(dir, "offline"), home: filepath.Join(dir, "home")}
@@ -162,7 +162,8 @@ func newSite(t testing.TB) *site {
 			t.Fatal(err)
 		}
 	}
-	r := command(t, dir, s.env(), bailiwick, "init", "--data", s.data, "--offline-keys", s.offline, "--passphrase-file", pass, "--json").wantCode(t, 0)
+	args := append([]string{"init", "--data", s.data, "--offline-keys", s.offline, "--passphrase-file", pass, "--json"}, more...)
+	r := command(t, dir, s.env(), bailiwick, args...).wantCode(t, 0)
 	var made struct {
 		Root  string `json:"root_sha256"`
 		Token string `json:"upload_token"`
