@@ -15,6 +15,7 @@ func commands(env *Env) []*cobra.Command {
 		newWhy(env),
 		newDemo(env),
 		newRehearse(env),
+		newDrill(env),
 		newClaim(env),
 		newPublish(env),
 		newSign(env),

@@ -60,6 +60,7 @@ type demo struct {
 	listen string
 	latest string // the newest version that an honest maintainer has uploaded
 	user   string // whose settings apply; empty: "user"
+	terse  bool   // do not show what programs print
 
 	stopServer func() error
 
@@ -224,9 +225,18 @@ func (d *demo) serve(ctx context.Context) error {
 	return fmt.Errorf("the server ended with %d before it was ready: %s", <-done, log.String())
 }
 
-// upload sends a wheel the way uploaders do.
+// upload sends a wheel of the demo's project.
 func (d *demo) upload(ctx context.Context, version string) error {
-	made := distmake.Wheel(demoProject, version, distmake.Options{Summary: "A package made for the demo"})
+	if err := d.uploadOf(ctx, demoProject, version); err != nil {
+		return err
+	}
+	d.latest = version
+	return nil
+}
+
+// uploadOf sends a wheel the way uploaders do.
+func (d *demo) uploadOf(ctx context.Context, project, version string) error {
+	made := distmake.Wheel(project, version, distmake.Options{Summary: "A package made for the demo"})
 	sum := sha256.Sum256(made.Data)
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
@@ -234,7 +244,7 @@ func (d *demo) upload(ctx context.Context, version string) error {
 		{":action", "file_upload"},
 		{"protocol_version", "1"},
 		{"metadata_version", "2.1"},
-		{"name", demoProject},
+		{"name", project},
 		{"version", version},
 		{"filetype", "bdist_wheel"},
 		{"pyversion", "py3"},
@@ -267,7 +277,6 @@ func (d *demo) upload(ctx context.Context, version string) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the upload was answered with %s", resp.Status)
 	}
-	d.latest = version
 	d.say("POST %s/legacy/  %s  %s after %d ms: it is installable now", d.url, made.Name, resp.Status, d.env.Now().Sub(started).Milliseconds())
 	return nil
 }
@@ -282,11 +291,19 @@ type ran struct {
 func (d *demo) run(ctx context.Context, args ...string) ran {
 	var stdout bytes.Buffer
 	var both transcript
+	env := d.userEnv()
+	env.Stdout, env.Stderr = io.MultiWriter(&both, &stdout), &both
+	code := Main(ctx, args, env)
+	return ran{code: code, stdout: stdout.String(), text: both.String()}
+}
+
+// userEnv is the world as a program of the demo's user meets it, which prints nothing.
+func (d *demo) userEnv() *Env {
 	user := d.userEnviron()
-	env := &Env{
+	return &Env{
 		Stdin:   strings.NewReader(""),
-		Stdout:  io.MultiWriter(&both, &stdout),
-		Stderr:  &both,
+		Stdout:  io.Discard,
+		Stderr:  io.Discard,
 		Getenv:  lookup(user),
 		Environ: func() []string { return user },
 		Now: func() time.Time {
@@ -296,8 +313,6 @@ func (d *demo) run(ctx context.Context, args ...string) ran {
 		},
 		keyOptions: d.env.keyOptions,
 	}
-	code := Main(ctx, args, env)
-	return ran{code: code, stdout: stdout.String(), text: both.String()}
 }
 
 // lookup is the Getenv of an environment.
@@ -404,6 +419,9 @@ var longWinded = regexp.MustCompile(`(http://127\.0\.0\.1:\d+/)[0-9a-f]{16}/[0-9
 
 // quote shows a program's output, indented.
 func (d *demo) quote(text string) {
+	if d.terse {
+		return
+	}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimRight(line, "\n"); line != "" {
 			fmt.Fprintf(d.out, "   | %s\n", longWinded.ReplaceAllString(line, "$1…$2"))

@@ -214,7 +214,8 @@ func (d *demo) impersonate(ctx context.Context, prepare func(context.Context, *t
 type thief struct {
 	ledger   *ledger.SQLite
 	files    *files.Folder
-	replaced map[string][]byte // by metadata file name
+	replaced map[string][]byte            // by metadata file name
+	forged   map[[sha256.Size]byte][]byte // package files, by the hash under which they are served
 }
 
 func newThief(ctx context.Context, data string) (*thief, error) {
@@ -226,7 +227,7 @@ func newThief(ctx context.Context, data string) (*thief, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the stolen files: %w", err), l.Close())
 	}
-	return &thief{ledger: l, files: store, replaced: map[string][]byte{}}, nil
+	return &thief{ledger: l, files: store, replaced: map[string][]byte{}, forged: map[[sha256.Size]byte][]byte{}}, nil
 }
 
 func (t *thief) close() error { return errors.Join(t.files.Close(), t.ledger.Close()) }
@@ -243,6 +244,10 @@ func (t *thief) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		digest, _, _ := strings.Cut(filepath.Base(name), ".")
 		sum, err := hex.DecodeString(digest)
 		if err == nil && len(sum) == sha256.Size {
+			if data, ok := t.forged[[sha256.Size]byte(sum)]; ok {
+				_, _ = w.Write(data)
+				return
+			}
 			if blob, err := t.files.Open(r.Context(), [sha256.Size]byte(sum)); err == nil {
 				defer blob.Close()
 				http.ServeContent(w, r, "", time.Time{}, blob)

@@ -40,7 +40,8 @@ func newRehearse(env *Env) *cobra.Command {
 // rehearsal is one run. People are folders: what lies in one is on that person's machine.
 type rehearsal struct {
 	*demo
-	held int // checks that held
+	held  int      // checks that held
+	typed []string // commands, as they were shown
 
 	clock sync.Mutex
 	later time.Duration // how far the clock of everybody is ahead
@@ -114,6 +115,7 @@ func (r *rehearsal) acts() []act {
 
 // person is who types the command, for the story; their files lie in the folder of that name.
 func (r *rehearsal) shows(who, program string, args []string) {
+	r.typed = append(r.typed, fmt.Sprintf("%s$ %s %s", who, program, strings.Join(args, " ")))
 	r.say("%s$ %s %s", who, program, strings.Join(args, " "))
 }
 
