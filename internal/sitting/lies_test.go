@@ -142,6 +142,8 @@ func same(object) {}
 
 // TestR5LiesAreRefused: everything that an index in the hands of a thief might hand to the offline signer.
 func TestR5LiesAreRefused(t *testing.T) {
+	honest := newStage(t)
+	judge(t, honest.r, honest.now) // it is fine before
 	mallory := namedKey(t, "mallory")
 	role := func(name string) tuf.RoleName { return policy.ProjectRole(projectOf(t, name)) }
 	for name, c := range map[string]struct {
@@ -589,8 +591,7 @@ func TestR5LiesAreRefused(t *testing.T) {
 		}, sitting.Malformed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t)
-			judge(t, s.r, s.now) // it is fine before
+			s := &stage{place: honest.place, t: t, r: honest.r.Clone()}
 			c.lie(s)
 			v, err := sitting.Judge(s.r, s.now)
 			if err == nil {
