@@ -201,10 +201,21 @@ func (j *judge) judgeUnclaimed() error {
 	if err := successor(policy.RoleUnclaimed, l.base, next); err != nil {
 		return err
 	}
-	t := tree{j: j, role: policy.RoleUnclaimed, base: l.base, next: next, f: f, allowed: []string{"keyids", "threshold"}}
+	if err := j.compareUnclaimed(f); err != nil {
+		return err
+	}
+	f.renewedUnlessChanged(policy.RoleUnclaimed, next)
+	f.needs = append(f.needs, need{l.signers, "the keys of unclaimed"})
+	return nil
+}
+
+// compareUnclaimed judges what unclaimed says of its bins: one registry signs all of them.
+func (j *judge) compareUnclaimed(f *finding) error {
+	next := j.unclaimed.next
+	t := tree{j: j, role: policy.RoleUnclaimed, base: j.unclaimed.base, next: next, f: f, allowed: []string{"keyids", "threshold"}}
 	var was, is tuf.Authority
 	rekeyed := 0
-	err = t.compare(func(_, now tuf.Delegation, a, b tuf.Authority) error {
+	err := t.compare(func(_, now tuf.Delegation, a, b tuf.Authority) error {
 		if a.Equal(b) {
 			return nil
 		}
@@ -223,8 +234,6 @@ func (j *judge) judgeUnclaimed() error {
 	if rekeyed > 0 {
 		f.changes = append(f.changes, Change{Kind: BinKeys, Role: policy.RoleUnclaimed, Old: was, New: is, Expires: next.Expires(), Text: fmt.Sprintf("another registry key, for %d unclaimed bins", rekeyed)})
 	}
-	f.renewedUnlessChanged(policy.RoleUnclaimed, next)
-	f.needs = append(f.needs, need{l.signers, "the keys of unclaimed"})
 	return nil
 }
 
