@@ -92,7 +92,7 @@ func TestInProcessTransport(t *testing.T) {
 }
 
 func TestControlSocket(t *testing.T) {
-	dir := shortDir(t)
+	dir := t.TempDir()
 	path := filepath.Join(dir, "control.sock")
 	if err := os.WriteFile(filepath.Join(dir, ".ctl"), nil, 0o600); err != nil { // as a killed server may leave it
 		t.Fatal(err)
@@ -155,20 +155,9 @@ func TestControlSocket(t *testing.T) {
 	}
 }
 
-// shortDir is a folder whose path leaves room for the name of a socket.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "bw")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // TestFolderOfAnotherCommand: an operator's command waits for a folder, and says what it waited for.
 func TestFolderOfAnotherCommand(t *testing.T) {
-	dir := shortDir(t)
+	dir := t.TempDir()
 	run := func(ctx context.Context, args ...string) (string, int) {
 		var out strings.Builder
 		env := &cli.Env{

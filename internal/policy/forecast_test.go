@@ -130,10 +130,16 @@ func TestForecastSum(t *testing.T) {
 
 func TestForecastWords(t *testing.T) {
 	for _, c := range [][2]string{
-		{policy.ByServer.String(), "server"}, {policy.BySigner.String(), "signer"}, {policy.ByOperators.String(), "operators"},
-		{policy.ByMaintainers.String(), "maintainers"}, {policy.Duty(0).String(), "nobody"},
-		{policy.OutlookFine.String(), "fine"}, {policy.OutlookDue.String(), "due"}, {policy.OutlookLate.String(), "late"},
-		{policy.OutlookExpired.String(), "expired"}, {policy.Outlook(9).String(), "unknown"},
+		{policy.ByServer.String(), "server"},
+		{policy.BySigner.String(), "signer"},
+		{policy.ByOperators.String(), "operators"},
+		{policy.ByMaintainers.String(), "maintainers"},
+		{policy.Duty(0).String(), "nobody"},
+		{policy.OutlookFine.String(), "fine"},
+		{policy.OutlookDue.String(), "due"},
+		{policy.OutlookLate.String(), "late"},
+		{policy.OutlookExpired.String(), "expired"},
+		{policy.Outlook(9).String(), "unknown"},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%q, want %q", c[0], c[1])

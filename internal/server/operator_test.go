@@ -36,7 +36,8 @@ func newBureau(t testing.TB, l interface {
 	publish.Ledger
 	index.Tokens
 	index.Records
-}, config publish.Config) *bureau {
+}, config publish.Config,
+) *bureau {
 	t.Helper()
 	now := time.Now
 	b := &bureau{site: &site{store: &store{kept: map[[32]byte][]byte{}}, log: &lockedBuffer{}}, tokens: map[string]string{}}
