@@ -94,6 +94,8 @@ func (b *batch) apply(ctx context.Context, c Change) (edit, error) {
 		return b.announce(ctx, c)
 	case Withdrawal:
 		return b.withdraw(ctx, c)
+	case Restore:
+		return b.restore(c)
 	case Offline:
 		return b.takeOffline(ctx, c)
 	}

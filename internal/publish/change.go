@@ -11,7 +11,7 @@ import (
 )
 
 // Change is what a [Publisher] is asked to publish: an [AddFile], a [Yank] or a [Delete] of a project
-// that the registry key signs, or a [Sign] by maintainers. The set is closed.
+// that the registry key signs, a [Restore] of one, a [Sign] by maintainers, or what operators decide. The set is closed.
 type Change interface {
 	// target names the project that the change is about.
 	target() pypi.Project

@@ -30,6 +30,8 @@ type fileList struct {
 	err     error       // why the role can not be published; its changes fail, those of others do not
 	failed  func(error) // told of err while the batch is built; nil: nobody has to know
 
+	entry *RecordEntry // what the record says of the change; nil: nothing
+
 	signed Metadata // set by the batch
 }
 

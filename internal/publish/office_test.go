@@ -2,9 +2,9 @@ package publish_test
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/ledger"
@@ -238,6 +238,6 @@ func waitFor(t *testing.T, done func() bool) {
 		if t.Context().Err() != nil {
 			t.Fatal("the test has ended")
 		}
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 }

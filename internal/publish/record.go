@@ -28,6 +28,11 @@ func (b *batch) recordedBase() (*repo.Snapshot, error) {
 			b.entries = append(b.entries, s.entries()...)
 		}
 	}
+	for _, l := range b.order {
+		if l.entry != nil && l.err == nil {
+			b.entries = append(b.entries, *l.entry)
+		}
+	}
 	for _, c := range sortedByProject(b.calls) {
 		b.entries = append(b.entries, c.entry)
 	}
