@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/bailiwick/internal/custody"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -30,4 +31,13 @@ func KeysOfServer(ctx context.Context, tb testing.TB, data string) (held []key.I
 		named[string(role)] = a.KeyIDs()[0]
 	}
 	return s.publisher.KeysAtHand(), named
+}
+
+// SignerMemory opens the memory of a signer in a state folder.
+func SignerMemory(path string) (custody.Memory, func() error, error) {
+	m, err := openSignerMemory(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, m.Close, nil
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,8 +112,49 @@ func (x *Index) waitEdit(ctx context.Context, a Actor, p pypi.Project, what stri
 	if err != nil {
 		return err
 	}
-	_, err = x.wait(ctx, fmt.Sprintf("edit %s at %d", p, x.now().UnixNano()), p, a.id, waitingBody{Change: change}, what)
+	_, err = x.wait(ctx, "edit "+rand.Text(), p, a.id, waitingBody{Change: change}, what)
 	return err
+}
+
+// projectWaits reports whether a change of a project waits: what comes after it has to wait, too.
+func (x *Index) projectWaits(ctx context.Context, p pypi.Project) (bool, error) {
+	if x.records == nil {
+		return false, nil
+	}
+	for after := int64(0); ; {
+		page, err := x.records.Waiting(ctx, after, drainPage)
+		if err != nil {
+			return false, fmt.Errorf("reading what waits for the signer: %w", err)
+		}
+		for _, w := range page {
+			if w.Project == p {
+				return true, nil
+			}
+		}
+		if len(page) < drainPage {
+			return false, nil
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+// publishEdit publishes a yank or a deletion, or has it wait for the signer: then the receipt is empty.
+func (x *Index) publishEdit(ctx context.Context, a Actor, p pypi.Project, what string, c publish.Change) (publish.Receipt, error) {
+	waits, err := x.projectWaits(ctx, p)
+	if err != nil {
+		return publish.Receipt{}, err
+	}
+	var receipt publish.Receipt
+	if !waits {
+		receipt, err = x.publisher.Publish(ctx, c)
+	}
+	switch {
+	case waits, errors.Is(err, publish.ErrNoSigner):
+		return publish.Receipt{}, x.waitEdit(ctx, a, p, what, c)
+	case err != nil:
+		return publish.Receipt{}, publishError(what, err)
+	}
+	return receipt, nil
 }
 
 // waitRequest keeps a signing request with all its signatures for the signer.
@@ -199,7 +241,10 @@ func (x *Index) drainPage(ctx context.Context, page []WaitingChange, d *Drained)
 			return err
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return publish.ErrNoSigner
+	}
+	return nil
 }
 
 // drainOne has one change published, and forgets it then. An error says that the rest can wait, too.

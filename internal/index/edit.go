@@ -39,15 +39,7 @@ func (x *Index) Yank(ctx context.Context, a Actor, p pypi.Project, v pypi.Versio
 	if len(names) == 0 {
 		return publish.Receipt{}, refuse(NotFound, "%s is not listed here", what)
 	}
-	change := publish.Yank{Project: p, Files: names, Reason: reason}
-	receipt, err := x.publisher.Publish(ctx, change)
-	if errors.Is(err, publish.ErrNoSigner) {
-		return publish.Receipt{}, x.waitEdit(ctx, a, p, "yanking "+what, change)
-	}
-	if err != nil {
-		return publish.Receipt{}, publishError(what, err)
-	}
-	return receipt, nil
+	return x.publishEdit(ctx, a, p, what, publish.Yank{Project: p, Files: names, Reason: reason})
 }
 
 // Delete takes a file off its project's list for ever. Its name can not be used again. The refusal
@@ -56,13 +48,5 @@ func (x *Index) Delete(ctx context.Context, a Actor, p pypi.Project, name pypi.F
 	if !a.May(p) {
 		return publish.Receipt{}, refuse(Forbidden, "token %s has no right to the project %s", a.id, p)
 	}
-	change := publish.Delete{Project: p, Files: []pypi.Filename{name}}
-	receipt, err := x.publisher.Publish(ctx, change)
-	if errors.Is(err, publish.ErrNoSigner) {
-		return publish.Receipt{}, x.waitEdit(ctx, a, p, "deleting "+name.String(), change)
-	}
-	if err != nil {
-		return publish.Receipt{}, publishError(name.String(), err)
-	}
-	return receipt, nil
+	return x.publishEdit(ctx, a, p, name.String(), publish.Delete{Project: p, Files: []pypi.Filename{name}})
 }

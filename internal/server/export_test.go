@@ -1,6 +1,11 @@
 package server
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+
+	"example.com/bailiwick/internal/custody"
+)
 
 // Observed wraps a handler as every handler of the server is.
 func (s *Server) Observed(h http.Handler) http.Handler { return s.observed(h) }
@@ -28,3 +33,9 @@ func (r RenderCache) Size() (says, holds int64) {
 	}
 	return r.c.size, holds
 }
+
+// Turn is the signer's side of a Line, without HTTP.
+func (l *Line) Turn(ctx context.Context, t *custody.Turn) ([]byte, error) { return l.turn(ctx, t) }
+
+// ErrReplaced is what a signer is told when another takes its place.
+var ErrReplaced = errReplaced
