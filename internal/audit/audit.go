@@ -97,6 +97,8 @@ func (r *Replay) Add(e *record.Entry) error {
 		r.recovery(e)
 	case record.Root, record.KeysChanged:
 		r.own = append(r.own, *e)
+	case record.Cleared:
+		r.cleared(e)
 	case record.Custody:
 	}
 	return nil
@@ -116,6 +118,14 @@ func (r *Replay) claimed(e *record.Entry) {
 		r.find(e, "it was claimed already, in entry %d, and nobody can displace its maintainers by claiming it", h.entry)
 	}
 	r.projects[e.Role] = &holding{keys: e.New, entry: e.Number}
+}
+
+// cleared takes a recent claim back. What offline keys vouch for, nobody can clear.
+func (r *Replay) cleared(e *record.Entry) {
+	if h := r.projects[e.Role]; h != nil && h.promoted {
+		r.find(e, "it is cleared, and the record says in entry %d that offline keys vouch for it", h.entry)
+	}
+	delete(r.projects, e.Role)
 }
 
 // changed takes an entry about a project that has to be claimed.

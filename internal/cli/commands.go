@@ -36,6 +36,7 @@ func commands(env *Env) []*cobra.Command {
 		newRequest(env),
 		newSitting(env),
 		newRecover(env),
+		newRestore(env),
 		newAudit(env),
 		newToken(env),
 		newKeys(env),

@@ -48,6 +48,9 @@ func (t theft) forges(project string) bool {
 	return project != drillClaimed && t.has("registry")
 }
 
+// raises reports whether the thief can show projects as claimed that nobody vouched for.
+func (t theft) raises() bool { return t.pins() && (t.has("claimed") || t.has("targets")) }
+
 // attack is one thing that a thief does with what he has.
 type attack struct {
 	name  string
@@ -321,11 +324,11 @@ func (d *drill) newForger(ctx context.Context, t *thief, ahead time.Duration) (*
 // steal opens the keys that a row names.
 func (d *drill) steal(ctx context.Context, what string) ([]key.Signer, error) {
 	files := map[string][]string{
-		"root":         {"alice/alice.key", "bob/bob.key"},
-		"one-root":     {"alice/alice.key"},
-		"targets":      {"ops/keys/targets.key"},
-		"claimed":      {"ops/keys/claimed.key"},
-		"unclaimed":    {"ops/keys/unclaimed.key"},
+		"root":       {"alice/alice.key", "bob/bob.key"},
+		"one-root":   {"alice/alice.key"},
+		"targets":    {"ops/keys/targets.key"},
+		"claimed":    {"ops/keys/claimed.key"},
+		"unclaimed":  {"ops/keys/unclaimed.key"},
 		drillClaimed: {"maya/maya.key", "maya/noor.key"},
 		"one-of-two": {"maya/maya.key"},
 	}[what]

@@ -173,34 +173,36 @@ func (d *drill) replaceMaintainers(ctx context.Context) error {
 	if err := d.newKey(ctx, "maya", "other"); err != nil {
 		return err
 	}
-	for i, change := range [][2]string{{"maya", "fresh"}, {"noor", "other"}} {
-		id, err := d.keyID(ctx, filepath.Join("maya", change[0]+".key"))
-		if err != nil {
-			return err
-		}
-		if err := d.maintains(ctx, "revoke", drillClaimed, "--key", id, "--stolen", "--keep", "*", "--recovery", "maya/safe.key", "--replacement", "maya/"+change[1]+".key"); err != nil {
-			return err
-		}
-		if err := d.sits(ctx, fmt.Sprintf("revocation-%d", i+1), "--except", drillRecent); err != nil {
-			return err
-		}
+	if err := d.replaceMaintainer(ctx, "maya", "fresh", "noor"); err != nil {
+		return err
+	}
+	if err := d.replaceMaintainer(ctx, "noor", "other", "fresh"); err != nil {
+		return err
 	}
 	return d.signWith("maya/fresh.key", "maya/other.key")
 }
 
 // dropMaintainer is the playbook for one stolen key of two.
 func (d *drill) dropMaintainer(ctx context.Context) error {
-	id, err := d.keyID(ctx, "maya/maya.key")
+	if err := d.replaceMaintainer(ctx, "maya", "fresh", "noor"); err != nil {
+		return err
+	}
+	return d.signWith("maya/fresh.key", "maya/noor.key")
+}
+
+// replaceMaintainer puts a key in the place of a stolen one, with the recovery key and one that signs as well.
+func (d *drill) replaceMaintainer(ctx context.Context, stolen, fresh, with string) error {
+	id, err := d.keyID(ctx, filepath.Join("maya", stolen+".key"))
 	if err != nil {
 		return err
 	}
-	if err := d.maintains(ctx, "revoke", drillClaimed, "--key", id, "--stolen", "--keep", "*", "--sign-with", "maya/noor.key"); err != nil {
+	if err := d.maintains(ctx, "revoke", drillClaimed, "--key", id, "--stolen", "--keep", "*", "--recovery", "maya/safe.key", "--replacement", "maya/"+fresh+".key"); err != nil {
 		return err
 	}
-	if err := d.sits(ctx, "revocation", "--except", drillRecent); err != nil {
+	if err := d.maintains(ctx, "sign", drillClaimed, "--key", "maya/"+with+".key"); err != nil {
 		return err
 	}
-	return d.signWith("maya/noor.key")
+	return d.sits(ctx, "revocation-of-"+stolen, "--except", drillRecent)
 }
 
 // signWith says with what the claimed project is signed from now on.

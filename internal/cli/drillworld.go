@@ -242,6 +242,11 @@ func (d *drill) head(ctx context.Context) (int64, error) {
 
 // look has a user verify and download the newest file of a project, with the engine that stands behind every installer.
 func (d *drill) look(ctx context.Context, home, name string) (sight, error) {
+	return d.lookAt(ctx, home, name, nil)
+}
+
+// lookAt is look for a user who accepts less of some projects than he has seen.
+func (d *drill) lookAt(ctx context.Context, home, name string, accept acceptFlag) (sight, error) {
 	d.user = home
 	in := &installer{env: d.userEnv()}
 	project, err := pypi.ParseProject(name)
@@ -252,7 +257,7 @@ func (d *drill) look(ctx context.Context, home, name string) (sight, error) {
 	if err != nil {
 		return sight{}, err
 	}
-	o, err := in.open(p, engineOptions{noCache: true})
+	o, err := in.open(p, engineOptions{noCache: true, accept: accept})
 	if err != nil {
 		return sight{}, err
 	}
@@ -299,7 +304,7 @@ func fetchNewest(ctx context.Context, e *verify.Engine, project pypi.Project) (d
 	if err != nil {
 		return nil, "", err //nolint:wrapcheck // an *Error says it all
 	}
-	defer func() { _ = download.Close() }() // what was read is verified
+	defer func() { _ = download.Close() }()      // what was read is verified
 	data, err = io.ReadAll(download.Stream(ctx)) //nolint:forbidigo // bounded by the signed length
 	return data, newest.Entry.Version, err       //nolint:wrapcheck // an *Error says it all
 }

@@ -46,6 +46,8 @@ func (j *judge) entry(e *record.Entry, told map[tuf.RoleName]bool) error {
 	switch e.Kind {
 	case record.RecoveryAnnounced, record.RecoveryCancelled, record.Custody, record.KeysChanged:
 		return nil // of what will be, or of what has no delegation
+	case record.Cleared:
+		return refuse(Altered, e.Role, "entry %d of the record takes the claim of %s back; that is for an index whose registry key was stolen, and this one is here", e.Number, e.Role)
 	case record.Root:
 		told[e.Role] = true
 		return nil

@@ -65,11 +65,12 @@ const (
 	Root              Kind = "root"               // a new version of root
 	KeysChanged       Kind = "keys"               // other keys for a role of the index itself
 	Custody           Kind = "custody"            // where keys of the index are held has changed
+	Cleared           Kind = "cleared"            // after a break-in a recent claim does not count any more; its owners claim again
 )
 
 // Kinds returns all of them.
 func Kinds() []Kind {
-	return []Kind{Claimed, Rekeyed, Revoked, Promoted, Parked, RecoveryAnnounced, RecoveryCancelled, Recovered, Root, KeysChanged, Custody}
+	return []Kind{Claimed, Rekeyed, Revoked, Promoted, Parked, RecoveryAnnounced, RecoveryCancelled, Recovered, Root, KeysChanged, Custody, Cleared}
 }
 
 // Keys are who signs a role: the ids in the order of the metadata, and how many of them it takes. The
