@@ -350,3 +350,28 @@ func TestFingerprint(t *testing.T) {
 		t.Errorf("the fingerprint is %q of the key id %s", got, k.ID())
 	}
 }
+
+// FuzzInvitation: whatever is read is what its keys signed, and is written again as the same bytes.
+func FuzzInvitation(f *testing.F) {
+	i := &sitting.Invitation{Role: policy.KeyRoot, Threshold: 1, Holders: []string{"alice"}, Created: invitedAt, Expires: invitedAt.Add(time.Hour)}
+	if err := i.Sign(context.Background(), namedKey(f, "operator")); err != nil {
+		f.Fatal(err)
+	}
+	a, err := sitting.Accept(context.Background(), i, "", namedKey(f, "a"), invitedAt)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encode(f, i))
+	f.Add(a.Encode())
+	f.Add([]byte(`{"bailiwick-invitation":1}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if i, err := sitting.DecodeInvitation(data); err == nil {
+			if again := encode(t, i); !bytes.Equal(bytes.TrimRight(again, "\n"), bytes.TrimRight(data, "\n")) {
+				t.Errorf("written again as %s", again)
+			}
+		}
+		if a, err := sitting.DecodeAcceptance(data); err == nil && !bytes.Equal(bytes.TrimRight(a.Encode(), "\n"), bytes.TrimRight(data, "\n")) {
+			t.Errorf("written again as %s", a.Encode())
+		}
+	})
+}
