@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -111,6 +112,11 @@ func (blob) Close() error { return nil }
 type site struct {
 	url, host string
 	token     string
+
+	desk        *publishtest.Desk // with the keys of the signer, if there is one
+	signerToken string
+	line        *server.Line
+
 	server    *server.Server
 	index     *index.Index
 	publisher *publish.Publisher
@@ -142,6 +148,7 @@ type options struct {
 	queue    int
 	idle     bool             // the publisher does not run
 	quiet    bool             // no log
+	strict   bool             // custody strict: the test is the signer
 	now      func() time.Time // nil: time.Now
 }
 
@@ -154,6 +161,21 @@ func newSite(t testing.TB, o options) *site {
 	keys := publishtest.Create(t, l, publishtest.Options{Now: o.now()})
 	config := publish.Config{Ledger: l, Signers: keys.Online(), Now: o.now, Queue: o.queue}
 	s := &site{store: &store{kept: map[[32]byte][]byte{}}, log: &lockedBuffer{}}
+	var line *server.Line
+	if o.strict {
+		line = server.NewLine()
+		s.desk, config.Signers = publishtest.NewDesk(keys)
+		config.Countersign, config.Proposals = line, l
+		secret, token, err := index.NewToken(rand.Reader, o.now(), "signer", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token.Right = index.RightSigner
+		if err := l.PutToken(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		s.signerToken, s.line = secret, line
+	}
 	if o.idle {
 		p, err := publish.Open(t.Context(), config)
 		if err != nil {
@@ -177,7 +199,7 @@ func newSite(t testing.TB, o options) *site {
 	if o.quiet {
 		log = slog.New(slog.DiscardHandler)
 	}
-	srv, err := server.New(server.Config{Index: s.index, Publisher: s.publisher, Limits: o.limits, Now: o.now, Log: log})
+	srv, err := server.New(server.Config{Index: s.index, Publisher: s.publisher, Signer: line, Limits: o.limits, Now: o.now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
