@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
 )
 
@@ -135,6 +136,7 @@ func crashPublication(t testing.TB, n int64) *publish.Publication {
 	snapshot, timestamp := meta(tuf.RoleSnapshot, n), meta(tuf.RoleTimestamp, n)
 	snapshot.Bytes, timestamp.Bytes = fill(snapshot.Bytes, snapshotSize), fill(timestamp.Bytes, timestampSize)
 	p.Metadata = append(p.Metadata, snapshot, timestamp)
+	p.Record = []publish.RecordEntry{entry(n, n, record.Claimed)}
 	return p
 }
 
@@ -177,6 +179,7 @@ func checkWhole(t *testing.T, l Ledger, head int64, all bool) {
 		_, err := l.File(t.Context(), f.Filename)
 		wantErr(t, "file of a publication that did not happen", err, publish.ErrNotFound)
 	}
+	checkEntries(t, l, head)
 	roles, err := l.Roles(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -186,4 +189,18 @@ func checkWhole(t *testing.T, l Ledger, head int64, all bool) {
 			t.Errorf("role %s is at version %d in publication %d", r.Name, r.Version, head)
 		}
 	}
+}
+
+// checkEntries checks that the record has the one entry of each publication up to head, and no other.
+func checkEntries(t *testing.T, l Ledger, head int64) {
+	t.Helper()
+	h, err := l.Head(t.Context())
+	if err != nil || h.Record.Length != head {
+		t.Errorf("the record has %d entries after publication %d, %v", h.Record.Length, head, err)
+	}
+	last, err := l.Record(t.Context(), head, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "newest entry", last, []publish.RecordEntry{entry(head, head, record.Claimed)})
 }
