@@ -63,6 +63,7 @@ type demo struct {
 	terse  bool   // do not show what programs print
 
 	stopServer func() error
+	beside     func(ctx context.Context) (stop func() error) // what runs as long as the server does; nil: nothing
 
 	mu    sync.Mutex
 	ahead time.Duration // how far the user's clock is ahead of the server's
@@ -211,13 +212,18 @@ func (d *demo) serve(ctx context.Context) error {
 		}
 		go func() { _, _ = io.Copy(io.Discard, read) }()
 		d.url, d.listen = url, strings.TrimPrefix(url, "http://")
+		stopBeside := func() error { return nil }
+		if d.beside != nil {
+			stopBeside = d.beside(ctx)
+		}
 		d.stopServer = func() error {
+			err := stopBeside()
 			cancel()
 			d.stopServer = nil
 			if code := <-done; code != 0 {
-				return fmt.Errorf("the server ended with %d: %s", code, log.String())
+				return errors.Join(err, fmt.Errorf("the server ended with %d: %s", code, log.String()))
 			}
-			return nil
+			return err
 		}
 		return nil
 	}

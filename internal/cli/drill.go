@@ -17,6 +17,7 @@ import (
 	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/verify"
+	"example.com/bailiwick/tuf/trust"
 )
 
 // drillBins is how many bins a repository of a rehearsal has.
@@ -66,6 +67,7 @@ type drillRow struct {
 	play   func(d *drill, ctx context.Context) error
 	// leaves is what the thief does to the index itself, if he can.
 	leaves func(d *drill, ctx context.Context) error
+	strict bool // custody strict
 	// lost: users who followed the thief have to be told of another root.
 	lost bool
 }
@@ -114,14 +116,21 @@ func runDrill(ctx context.Context, env *Env, rows []drillRow, asJSON, keep bool)
 	if err != nil {
 		return fmt.Errorf("making a temporary folder: %w", err)
 	}
-	d := newDrillWorld(env, filepath.Join(dir, "setup"), asJSON)
+	worlds := map[bool]*drill{
+		false: newDrillWorld(env, filepath.Join(dir, "setup"), asJSON),
+		true:  newDrillWorld(env, filepath.Join(dir, "strict"), asJSON),
+	}
+	d := worlds[false]
+	worlds[true].isolate()
 	back, err := enter(dir)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if d.stopServer != nil {
-			err = errors.Join(err, d.stopServer())
+		for _, d := range worlds {
+			if d.stopServer != nil {
+				err = errors.Join(err, d.stopServer())
+			}
 		}
 		err = errors.Join(err, back())
 		if keep {
@@ -131,12 +140,13 @@ func runDrill(ctx context.Context, env *Env, rows []drillRow, asJSON, keep bool)
 		}
 	}()
 	d.say("Everything happens in %s and on loopback.", dir)
-	if err := d.prepare(ctx); err != nil {
-		return fmt.Errorf("setting up the repository: %w", err)
-	}
 	reports := make([]drillReport, 0, len(rows))
 	var failed []string
 	for i := range rows {
+		d := worlds[rows[i].strict]
+		if err := d.prepare(ctx); err != nil {
+			return fmt.Errorf("setting up the repository: %w", err)
+		}
 		report := d.row(ctx, filepath.Join(dir, fmt.Sprintf("row-%d", i+1)), rows[i])
 		reports = append(reports, report)
 		if !report.OK {
@@ -190,8 +200,40 @@ func newDrillWorld(env *Env, dir string, quiet bool) *drill {
 	return d
 }
 
-// prepare sets the repository up without a word.
+// isolate has the repository's keys in custody strict: the server holds that of the timestamp alone.
+func (d *drill) isolate() {
+	d.again = []string{"--signer-keys", "signer-keys"}
+	d.flags = append([]string{"--custody", "strict"}, d.again...)
+	d.beside = func(ctx context.Context) func() error {
+		ctx, cancel := context.WithCancel(ctx)
+		d.user = "signer"
+		env := d.userEnv()
+		var said transcript
+		read, write := io.Pipe()
+		env.Stdout, env.Stderr = write, &said
+		done := make(chan int, 1)
+		args := []string{"signer", "--index", d.url, "--keys", filepath.Join(d.dir, "signer-keys"), "--data", filepath.Join(d.dir, "signer-state")}
+		go func() {
+			done <- Main(ctx, args, env)
+			_ = write.Close()
+		}()
+		_, _ = read.Read(make([]byte, 1)) // it says that it is connected, or has ended
+		go func() { _, _ = io.Copy(io.Discard, read) }()
+		return func() error {
+			cancel()
+			if code := <-done; code != 0 {
+				return fmt.Errorf("the signer ended with %d: %s", code, said.String())
+			}
+			return nil
+		}
+	}
+}
+
+// prepare sets the repository up without a word, once.
 func (d *drill) prepare(ctx context.Context) error {
+	if d.base != "" {
+		return nil
+	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
@@ -260,6 +302,11 @@ func (d *drill) live(ctx context.Context, r *drillRow) (took time.Duration, err 
 			return 0, err
 		}
 	}
+	if d.steals.has("timestamp") {
+		if err := d.poisoned(ctx); err != nil {
+			return 0, err
+		}
+	}
 	if r.leaves != nil {
 		if err := r.leaves(d, ctx); err != nil {
 			return 0, err
@@ -276,6 +323,23 @@ func (d *drill) live(ctx context.Context, r *drillRow) (took time.Duration, err 
 		return 0, err
 	}
 	return time.Since(started), nil
+}
+
+// poisoned wants the honest index to be of no use to those who have seen the highest version: only new keys help them.
+func (d *drill) poisoned(ctx context.Context) error {
+	for _, home := range []string{"user-fast-forward", "newcomer-fast-forward"} {
+		got, err := d.look(ctx, home, drillClaimed)
+		if err != nil {
+			return err
+		}
+		if got.outcome != refusal(trust.Rollback) {
+			return fmt.Errorf("back at the honest index %s gets of %s: %s, expected a rollback", home, drillClaimed, got)
+		}
+		d.facts = append(d.facts, fact{Step: "fast-forward", Who: home, Project: drillClaimed, Outcome: got.outcome, Text: got.problem.Phrase()})
+		d.held++
+	}
+	d.say("    both, back at the honest index: refused, it is older than what they have seen")
+	return nil
 }
 
 // insists is a user to whom the thief showed a project as claimed that is not: the client remembers the better word, and

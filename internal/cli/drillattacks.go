@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -355,8 +356,11 @@ func (d *drill) loot() error {
 	if err := os.MkdirAll(filepath.Join(d.dir, "loot"), 0o700); err != nil {
 		return fmt.Errorf("stealing keys: %w", err)
 	}
-	for _, from := range []string{"data/keys", "ops/keys", "maya", "alice", "bob"} {
+	for _, from := range []string{"data/keys", "ops/keys", "maya", "alice", "bob", "signer-keys"} {
 		entries, err := os.ReadDir(filepath.Join(d.dir, from))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // custody standard has no signer
+		}
 		if err != nil {
 			return fmt.Errorf("stealing keys: %w", err)
 		}

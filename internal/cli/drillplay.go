@@ -19,6 +19,8 @@ func drillRows() []drillRow {
 		{Name: "timestamp+snapshot", Stolen: []string{"timestamp", "snapshot"}, Title: "both keys that say what there is", People: "2 of 3 holders of root", play: online("timestamp", "snapshot")},
 		{Name: "registry", Stolen: []string{"registry"}, Title: "the key of the unclaimed bins and projects, alone", People: "the holder of unclaimed", play: online("registry")},
 		{Name: "server", Stolen: []string{"timestamp", "snapshot", "registry"}, Title: "the whole server, with every key that is on it", People: "2 of 3 holders of root, the holder of unclaimed, an operator with the last good backup; maintainers of recently claimed projects claim again", leaves: (*drill).burgle, play: (*drill).rebuild},
+		{Name: "server-strict", Stolen: []string{"timestamp"}, Title: "the whole server, where an isolated signer has the other keys (custody strict)", People: "2 of 3 holders of root", play: online("timestamp"), strict: true},
+		{Name: "signer", Stolen: []string{"snapshot", "registry"}, Title: "the isolated signer of custody strict, alone", People: "2 of 3 holders of root, the holder of unclaimed, whoever runs the signer", play: (*drill).renewSigner, strict: true},
 		{Name: "targets", Stolen: []string{"targets"}, Title: "the offline key of targets, alone", People: "2 of 3 holders of root, whoever makes the new key", play: offlineKey("targets")},
 		{Name: "claimed", Stolen: []string{"claimed"}, Title: "the offline key of the claimed bins, alone", People: "the holder of targets, whoever makes the new key", play: offlineKey("claimed")},
 		{Name: "unclaimed", Stolen: []string{"unclaimed"}, Title: "the offline key above the unclaimed bins, alone", People: "the holder of claimed, whoever makes the new key", play: offlineKey("unclaimed")},
@@ -156,6 +158,20 @@ func (d *drill) rebuild(ctx context.Context) error {
 		return err
 	}
 	return d.maintains(ctx, "claim", drillRecent, "--key", "maya/maya.key")
+}
+
+// renewSigner is the playbook for the isolated signer: it gets keys that nobody else has seen.
+func (d *drill) renewSigner(ctx context.Context) error {
+	if err := d.stopServer(); err != nil { // and the signer with it
+		return err
+	}
+	if _, err := d.types(ctx, "signer", "signer", "new-key", "snapshot", "registry", "--keys", "signer-keys"); err != nil {
+		return err
+	}
+	if err := d.serve(ctx); err != nil {
+		return err
+	}
+	return online("snapshot", "registry")(d, ctx)
 }
 
 // withoutToken shows that keys of a project are not enough for an honest index.

@@ -42,6 +42,8 @@ type rehearsal struct {
 	*demo
 	held  int      // checks that held
 	typed []string // commands, as they were shown
+	flags []string // further ones of init
+	again []string // and those that are repeated when it goes on
 
 	clock sync.Mutex
 	later time.Duration // how far the clock of everybody is ahead
@@ -210,8 +212,11 @@ func (r *rehearsal) invite(ctx context.Context) error {
 }
 
 func (r *rehearsal) found(ctx context.Context) error {
-	if _, err := r.types(ctx, "ops", "init", "--data", "data", "--offline-keys", "ops/keys", "--bins", "16", "--passphrase-file", "passphrase", "--yes",
-		"--root-invitation", "invitation.json", "--accepted", "alice/accepted.json", "--accepted", "bob/accepted.json", "--accepted", "carol/accepted.json"); err != nil {
+	args := append([]string{
+		"init", "--data", "data", "--offline-keys", "ops/keys", "--bins", "16", "--passphrase-file", "passphrase", "--yes",
+		"--root-invitation", "invitation.json", "--accepted", "alice/accepted.json", "--accepted", "bob/accepted.json", "--accepted", "carol/accepted.json",
+	}, r.flags...)
+	if _, err := r.types(ctx, "ops", args...); err != nil {
 		return err
 	}
 	if err := r.refuses(ctx, "ops", "waits for signatures", "serve", "--data", "data"); err != nil {
@@ -220,13 +225,14 @@ func (r *rehearsal) found(ctx context.Context) error {
 	if err := r.agrees(ctx, "carol", "data/root.request", "--key", "carol/carol.key", "--out", "carol/root.signed"); err != nil {
 		return err
 	}
-	if out, err := r.types(ctx, "ops", "init", "--data", "data", "--resume", "carol/root.signed"); err != nil || !strings.Contains(out.text, "1 of alice") {
+	args = append([]string{"init", "--data", "data", "--resume", "carol/root.signed"}, r.again...)
+	if out, err := r.types(ctx, "ops", args...); err != nil || !strings.Contains(out.text, "1 of alice") {
 		return errors.Join(err, errors.New("one signature of two should not have been enough"))
 	}
 	if err := r.agrees(ctx, "alice", "data/root.request", "--key", "alice/alice.key", "--out", "alice/root.signed"); err != nil {
 		return err
 	}
-	args := []string{"init", "--data", "data", "--resume", "alice/root.signed", "--json"}
+	args = append([]string{"init", "--data", "data", "--resume", "alice/root.signed", "--json"}, r.again...)
 	r.shows("ops", "bailiwick", args)
 	out := r.run(ctx, args...)
 	var made created
