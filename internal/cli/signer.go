@@ -296,12 +296,12 @@ func (s *signing) run(ctx context.Context) error {
 		if wait > 0 {
 			select {
 			case <-ctx.Done():
-			case <-time.After(wait): //nolint:forbidigo // how patient to be with a network has nothing to do with metadata
+			case <-time.After(wait):
 			}
 		}
 		if ctx.Err() != nil {
 			s.goodbye(ctx, &turn)
-			return nil
+			return nil //nolint:nilerr // it was asked to stop
 		}
 		proposal, err := s.ask(ctx, &turn)
 		switch {

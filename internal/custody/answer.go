@@ -90,7 +90,7 @@ func decodeJSON(data []byte, into any) error {
 	if err := d.Decode(into); err != nil {
 		return refuse(Malformed, "", "this does not come from a signer: %v", err)
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // the decoder returns it as it is
+	if _, err := d.Token(); err != io.EOF {
 		return refuse(Malformed, "", "something follows the end of the answer")
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 	"example.com/bailiwick/internal/pypi"
 )
 
-// ErrNotWaiting: no change of this name waits for the signer, or not any more.
+// ErrNotWaiting says that no change of this name waits for the signer, or not any more.
 var ErrNotWaiting = errors.New("no such change waits")
 
 // Waiting keeps accepted changes that wait for the isolated signer of the index to be there.

@@ -97,7 +97,7 @@ func (l *Line) Keys() []key.ID {
 
 // present reports whether a signer is there; the caller holds mu.
 func (l *Line) present() bool {
-	return l.caller != nil || l.offer != nil && l.offer.handed || time.Since(l.seen) < signerGap //nolint:forbidigo // about a connection, not about metadata
+	return l.caller != nil || l.offer != nil && l.offer.handed || time.Since(l.seen) < signerGap
 }
 
 // Status returns how the signer is doing.
