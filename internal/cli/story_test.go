@@ -47,9 +47,11 @@ func runStories(t *testing.T, pattern string) {
 	}
 	refuseQuietEnds(t, files)
 	testscript.Run(t, testscript.Params{
-		Files:               files,
-		Setup:               setUp,
-		Condition:           func(name string) (bool, error) { return name == "terminal" && prompttest.Have(), nil },
+		Files: files,
+		Setup: setUp,
+		Condition: func(name string) (bool, error) {
+			return name == "terminal" && prompttest.Have() || name == "airgap" && exec.Command("unshare", "-rn", "true").Run() == nil, nil
+		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
