@@ -51,16 +51,22 @@ type judge struct {
 	now    time.Time
 	layout policy.Layout
 
-	root    *tuf.Root                      // in force afterwards
-	offline map[tuf.RoleName]*tuf.Targets  // what operators' requests publish
-	edits   map[tuf.RoleName]*binEdit      // what has to happen to unclaimed bins
-	seen    map[pypi.Project]bool          // projects that something in the proposal is about
-	keys    map[tuf.RoleName]tuf.Authority // who signs a project afterwards, where that changes
-	rotated map[tuf.RoleName]bool          // what a change of the registry key makes void
-	deleted map[tuf.TargetPath]bool        // what the proposal says was deleted
-	head    record.Head                    // of the record, afterwards
+	root    *tuf.Root                     // in force afterwards
+	offline map[tuf.RoleName]*tuf.Targets // what operators' requests publish
+	edits   map[tuf.RoleName]*binEdit     // what has to happen to unclaimed bins
+	seen    map[pypi.Project]bool         // projects that something in the proposal is about
+	keys    map[tuf.RoleName]transfer     // who signs a project afterwards, where that changes
+	rotated map[tuf.RoleName]bool         // what a change of the registry key makes void
+	deleted map[tuf.TargetPath]bool       // what the proposal says was deleted
+	head    record.Head                   // of the record, afterwards
 	looked  map[pypi.Project]*ceremony.Standing
 	out     *Verdict
+}
+
+// transfer is a change of who signs a project, and as what the record may tell it.
+type transfer struct {
+	to    tuf.Authority
+	kinds []record.Kind
 }
 
 // Judge holds a proposal against what the signer has verified. It makes no signature and no request, but
@@ -78,7 +84,7 @@ func Judge(m *Moment, p *Proposal, now time.Time) (*Verdict, error) {
 	j := &judge{
 		m: m, p: p, now: now, layout: layout, root: m.Set.Root(),
 		offline: make(map[tuf.RoleName]*tuf.Targets), edits: make(map[tuf.RoleName]*binEdit), seen: make(map[pypi.Project]bool),
-		keys: make(map[tuf.RoleName]tuf.Authority), rotated: make(map[tuf.RoleName]bool), looked: make(map[pypi.Project]*ceremony.Standing),
+		keys: make(map[tuf.RoleName]transfer), rotated: make(map[tuf.RoleName]bool), looked: make(map[pypi.Project]*ceremony.Standing),
 		deleted: make(map[tuf.TargetPath]bool, len(p.Deleted)), out: &Verdict{Roles: make(map[tuf.RoleName]int64)},
 	}
 	for _, path := range p.Deleted {

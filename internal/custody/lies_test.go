@@ -243,7 +243,7 @@ type lie struct {
 }
 
 func lies() []lie {
-	return slices.Concat(liesAboutPlace(), liesAboutFiles(), liesAboutHands(), liesAboutSignatures(), liesAboutSnapshots())
+	return slices.Concat(liesAboutPlace(), liesAboutFiles(), liesAboutHands(), liesAboutPromotions(), liesAboutSignatures(), liesAboutSnapshots())
 }
 
 func liesAboutPlace() []lie {

@@ -7,6 +7,7 @@ import (
 	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/repo"
 )
@@ -73,7 +74,11 @@ func (j *judge) verdict(r *ceremony.Request, s *ceremony.Standing, v *ceremony.V
 	default:
 		return nil
 	}
-	j.keys[role] = v.Authority
+	kinds := []record.Kind{record.Rekeyed, record.Revoked}
+	if r.Kind == ceremony.Claim {
+		kinds = []record.Kind{record.Claimed}
+	}
+	j.keys[role] = transfer{v.Authority, kinds}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
 )
@@ -103,7 +104,13 @@ func (j *judge) base(role tuf.RoleName) ([]byte, error) {
 
 // chain returns the roles that lead to one of the two trees or one of their bins.
 func (j *judge) chain(role tuf.RoleName) ([]tuf.RoleName, error) {
-	for bin := range j.layout.BinNames() {
+	if bin, ok := policy.BinOf(role); ok {
+		chain := j.layout.UnclaimedBinChain(bin)
+		if i := slices.Index(chain, role); i >= 0 {
+			return chain[:i+1], nil
+		}
+	}
+	for bin := range j.layout.BinNames() { // the two trees are above each of them
 		chain := j.layout.UnclaimedBinChain(bin)
 		if i := slices.Index(chain, role); i >= 0 {
 			return chain[:i+1], nil
@@ -141,20 +148,65 @@ func (j *judge) promoted(role tuf.RoleName, next *tuf.Targets) error {
 		if _, there := find(before, d.Name()); there {
 			continue
 		}
-		if _, there := find(unclaimed, d.Name()); there {
-			j.editBin(chain[len(chain)-1]).drops[d.Name()] = true
+		if err := j.asClaimed(chain, unclaimed, d); err != nil {
+			return err
 		}
+		j.editBin(chain[len(chain)-1]).drops[d.Name()] = true
+	}
+	return nil
+}
+
+// asClaimed demands that a project is promoted as it was claimed: with the keys that it has, and the date. Those who
+// signed the sitting had nothing but the server's word for both, and this signer has seen the claim. Only what
+// operators recover gets other keys.
+func (j *judge) asClaimed(chain []tuf.RoleName, unclaimed *tuf.Targets, now tuf.Delegation) error {
+	role := now.Name()
+	tree, err := j.published(chain[:len(chain)-1]...)
+	if err != nil {
+		return err
+	}
+	registry, err := authorityOf(tree, chain[len(chain)-1])
+	if err != nil {
+		return err
+	}
+	links := []policy.ChainLink{{Role: tuf.RoleTargets}}
+	for _, above := range chain {
+		links = append(links, policy.ChainLink{Role: above})
+	}
+	links[len(links)-1].Keys = registry.KeyIDs()
+	had, there := find(unclaimed, role)
+	was := tuf.Authority{}
+	if there {
+		if was, err = had.Authority(); err != nil {
+			return refuse(Failed, role, "the keys of %s can not be read: %v", role, err)
+		}
+	}
+	if !there || policy.Assess(append(links, policy.ChainLink{Role: role, Keys: was.KeyIDs()})) != policy.RecentlyClaimed {
+		return refuse(NotAllowed, role, "operators would promote %s, and nobody has claimed it: who planned the sitting lied to them", role)
+	}
+	if _, recovered := policy.Recovered(now); recovered {
+		return nil
+	}
+	is, err := now.Authority()
+	if err != nil {
+		return refuse(Malformed, role, "the keys that %s is to get can not be read: %v", role, err)
+	}
+	since, _ := policy.Since(had)
+	told, _ := policy.Since(now)
+	if !is.Equal(was) || !told.Equal(since) {
+		return refuse(NotAllowed, role, "operators would promote %s with other keys than those that claimed it, or with another date: who planned the sitting lied to them, or its keys have changed since; plan it anew", role)
 	}
 	return nil
 }
 
 // change notes what the record has to tell.
 func (j *judge) change(c *sitting.Change) {
-	switch c.Kind { //nolint:exhaustive // the others change nobody's keys
-	case sitting.Promoted, sitting.Rekeyed, sitting.Recovered, sitting.Parked:
-		if !c.Project.IsZero() && len(c.New.KeyIDs()) > 0 {
-			j.keys[policy.ProjectRole(c.Project)] = c.New
-		}
+	kinds := map[sitting.ChangeKind][]record.Kind{
+		sitting.Promoted: {record.Promoted}, sitting.Recovered: {record.Recovered}, sitting.Parked: {record.Parked},
+		sitting.Rekeyed: {record.Rekeyed, record.Revoked},
+	}[c.Kind] // the others change nobody's keys
+	if kinds != nil && !c.Project.IsZero() && len(c.New.KeyIDs()) > 0 {
+		j.keys[policy.ProjectRole(c.Project)] = transfer{c.New, kinds}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/repo"
@@ -53,12 +54,35 @@ func (j *judge) entry(e *record.Entry, told map[tuf.RoleName]bool) error {
 		return nil
 	case record.Claimed, record.Rekeyed, record.Revoked, record.Promoted, record.Parked, record.Recovered:
 	}
-	a, changes := j.keys[e.Role]
-	if policy.KindOf(e.Role) != policy.KindProject || !changes || !sameKeys(e.New, a) {
+	p, is := policy.ProjectOf(e.Role)
+	to, changes := j.keys[e.Role]
+	if !is || !changes || !slices.Contains(to.kinds, e.Kind) || !sameKeys(e.New, to.to) {
 		return refuse(Altered, e.Role, "entry %d of the record says that %s was %s, and the proposal does not do that", e.Number, e.Role, e.Kind)
+	}
+	had, err := j.had(p)
+	if err != nil {
+		return err
+	}
+	if !sameKeys(e.Old, had) {
+		return refuse(Altered, e.Role, "entry %d of the record gives %s other keys for the time before than it has", e.Number, e.Role)
 	}
 	told[e.Role] = true
 	return nil
+}
+
+// had returns who signs a project before the proposal, in whichever tree; the zero value if nobody does.
+func (j *judge) had(p pypi.Project) (tuf.Authority, error) {
+	role := policy.ProjectRole(p)
+	for _, chain := range [][]tuf.RoleName{j.layout.ClaimedChain(p), j.layout.UnclaimedChain(p)} {
+		bin, err := j.published(chain...)
+		if err != nil {
+			return tuf.Authority{}, err
+		}
+		if _, there := find(bin, role); there {
+			return authorityOf(bin, role)
+		}
+	}
+	return tuf.Authority{}, nil
 }
 
 func sameKeys(k record.Keys, a tuf.Authority) bool {
