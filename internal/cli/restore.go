@@ -347,7 +347,7 @@ func bringFile(ctx context.Context, here, there *files.Folder, sum [sha256.Size]
 // print tells it to a person.
 func (a *restoreAnswer) print(env *Env) {
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(env.Stdout, format, args...) }
-	p("backup     publication %d; %s as it was\n", a.Backup, plural(a.Same, "project"))
+	p("backup     publication %d; unchanged since: %s that no offline key vouches for\n", a.Backup, plural(a.Same, "project"))
 	cleared := 0
 	for _, r := range a.Projects {
 		p("%-10s %s: %s\n", map[bool]string{true: "clear", false: "restore"}[r.Cleared], shown(r.Project), r.Why)
