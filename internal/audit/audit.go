@@ -45,6 +45,8 @@ type holding struct {
 	entry    int64
 	promoted bool // by the offline keys
 	parked   bool
+	// recovered is when operators gave it to other keys; zero: never.
+	recovered time.Time
 }
 
 // Replay follows a record from its first entry on. The zero value is not usable; see [New].
@@ -110,6 +112,9 @@ func (r *Replay) find(e *record.Entry, format string, args ...any) {
 	}
 }
 
+// shortestDelay is how long an announced recovery waits at least, so that whoever has the keys can object.
+const shortestDelay = 72 * time.Hour
+
 // maxFindings bounds what is reported; more than a few hundred mean that everything is wrong.
 const maxFindings = 1000
 
@@ -164,6 +169,9 @@ func (r *Replay) recovery(e *record.Entry) {
 		if waits {
 			r.find(e, "a recovery was announced already, in entry %d", before.Number)
 		}
+		if e.NotBefore.Before(e.Time.Add(shortestDelay)) {
+			r.find(e, "it may be recovered from %s on, which leaves those who have the keys less than %s to object", tuf.FormatTime(e.NotBefore), shortestDelay)
+		}
 		r.announced[e.Role] = *e
 		return
 	case record.RecoveryCancelled:
@@ -191,7 +199,7 @@ func (r *Replay) recovered(e *record.Entry, announced record.Entry, waited bool)
 		h = &holding{}
 		r.projects[e.Role] = h
 	}
-	h.keys, h.entry, h.promoted, h.parked = e.New, e.Number, true, false
+	h.keys, h.entry, h.promoted, h.parked, h.recovered = e.New, e.Number, true, false, e.Time
 }
 
 // same reports whether two lists of keys say the same: the order of keys does not matter.

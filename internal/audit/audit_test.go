@@ -210,22 +210,30 @@ func TestR65AuditFinds(t *testing.T) {
 		},
 		"a recovery before its time": {
 			func(w *world, _ *testing.T) {
-				w.entries = append(w.entries, announced(w.entries[0], publishtest.Start().Add(time.Hour)),
+				w.entries = append(w.entries, announced(w.entries[0], publishtest.Start().Add(96*time.Hour)),
 					record.Entry{Kind: record.Recovered, Role: "project.flask", New: w.entries[0].New})
 			},
-			[]string{"entry 5, project.flask: it was recovered on 2000-01-01T00:04:00Z, and entry 4 had announced that for 2000-01-01T01:00:00Z at the earliest"},
+			[]string{"entry 5, project.flask: it was recovered on 2000-01-01T00:04:00Z, and entry 4 had announced that for 2000-01-05T00:00:00Z at the earliest"},
+		},
+		"an announcement that leaves no time to object": {
+			func(w *world, _ *testing.T) {
+				a := announced(w.entries[0], publishtest.Start().Add(time.Hour))
+				done := record.Entry{Kind: record.Recovered, Role: "project.flask", New: w.entries[0].New, Time: a.NotBefore}
+				w.entries = append(w.entries, a, done)
+			},
+			[]string{"entry 4, project.flask: it may be recovered from 2000-01-01T01:00:00Z on, which leaves those who have the keys less than 72h0m0s to object"},
 		},
 		"a recovery to other keys than announced": {
 			func(w *world, t *testing.T) {
-				a := announced(w.entries[0], publishtest.Start().Add(time.Minute))
+				a := announced(w.entries[0], publishtest.Start().Add(96*time.Hour))
 				a.New = keysOf(t, 1, thief)
-				w.entries = append(w.entries, a, record.Entry{Kind: record.Recovered, Role: "project.flask", New: w.entries[0].New})
+				w.entries = append(w.entries, a, record.Entry{Kind: record.Recovered, Role: "project.flask", New: w.entries[0].New, Time: a.NotBefore})
 			},
 			[]string{"entry 5, project.flask: it got other keys than entry 4 had announced"},
 		},
 		"two announcements": {
 			func(w *world, _ *testing.T) {
-				a := announced(w.entries[0], publishtest.Start().Add(time.Hour))
+				a := announced(w.entries[0], publishtest.Start().Add(96*time.Hour))
 				w.entries = append(w.entries, a, a)
 			},
 			[]string{"entry 5, project.flask: a recovery was announced already, in entry 4"},
@@ -329,7 +337,7 @@ func TestAuditFollowsToldChanges(t *testing.T) {
 		record.Entry{Kind: record.Root, Role: "root", Old: keysOf(t, 1, w.keys[policy.KeyTimestamp]), New: keysOf(t, 1, next)},
 		record.Entry{Kind: record.KeysChanged, Role: "claimed", Old: keysOf(t, 1, next), New: keysOf(t, 1, w.keys[policy.KeyClaimed])},
 		record.Entry{Kind: record.Custody, Role: "snapshot", Text: "strict"},
-		announced(w.entries[1], w.now.Add(time.Hour)),
+		announced(w.entries[1], w.now.Add(96*time.Hour)),
 	)
 	// This test keeps the first root's timestamp key in force, which entry 4 says was replaced: that, and nothing else.
 	got := w.findings(t, replay(t, w.entries))

@@ -183,9 +183,17 @@ func (c *comparison) claimedBin(bin *tuf.Targets) {
 		if !h.promoted {
 			c.find(role, "offline keys vouch for it, and the record does not tell of that")
 		}
+		// The bin says so as well, and that the offline keys have signed: a server that tells a recovery as something else
+		// can not change it.
+		if at, recovered := policy.Recovered(d); recovered && h.recovered.Before(at.Add(-clocks)) {
+			c.find(role, "its bin says that operators gave it to other keys on %s, and the record does not tell of that", tuf.FormatTime(at))
+		}
 		c.keys(role, d, h)
 	}
 }
+
+// clocks is how far the clock by which a sitting was planned may be ahead of the one by which it was published.
+const clocks = 2 * time.Hour
 
 // unclaimedBin holds those that the registry's key delegates against the record.
 func (c *comparison) unclaimedBin(bin *tuf.Targets, registry tuf.Authority) {
