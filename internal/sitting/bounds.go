@@ -54,13 +54,15 @@ func (j *judge) lives() error {
 	return nil
 }
 
-// rootLife tells of a root that would live longer than usual. How long it may is checked with the rest of it.
+// rootLife tells of a root that would live longer than usual, or much shorter. How long it may is checked with the
+// rest of it.
 func (j *judge) rootLife() {
 	if j.r.index(tuf.RoleRoot) != 0 {
 		return
 	}
 	usual := usualLife(tuf.RoleRoot, false)
-	if until := j.rootAfter.Expires(); until.Sub(j.now) > usual {
+	until := j.rootAfter.Expires()
+	if life := until.Sub(j.now); life > usual || life < usual/4 {
 		l := oddLife{finding: &j.findings[0], role: tuf.RoleRoot, count: 1, until: until, usual: usual}
 		l.tell(j.now)
 	}

@@ -97,8 +97,8 @@ func (r *Request) checkNotes() error {
 			return refuse(Malformed, "", "the notes of %s and %s are in the wrong order, or one project has two", r.Notes[i-1].Project, n.Project)
 		case !plain(n.Text, MaxText) || !plain(n.Token, MaxBy):
 			return refuse(Malformed, "", "the note on %s is too long, or has characters that can not be seen", n.Project)
-		case n.Files < 0 || n.Popular < 0 || n.Files > 1<<30 || n.Popular > 1<<30:
-			return refuse(Malformed, "", "the numbers of the note on %s can not be", n.Project)
+		case n.Popular < 0 || n.Popular > 1<<30:
+			return refuse(Malformed, "", "the rank in the note on %s can not be", n.Project)
 		}
 		for _, t := range []time.Time{n.Since, n.TokenCreated, n.Rekeyed} {
 			if !t.IsZero() && !wholeUTC(t) {

@@ -34,7 +34,7 @@ func noted(t *testing.T) *stage {
 	s.r.By, s.r.Note = "ops@example.com", "the sitting of January"
 	s.r.Notes = []sitting.Note{{
 		Project: projectOf(t, "django"), Since: s.now.Add(-20 * day), Token: "t-1", TokenCreated: s.now.Add(-21 * day),
-		Files: 12, Popular: 3, Rekeyed: s.now.Add(-day), Text: "the owner of before was told",
+		Popular: 3, Rekeyed: s.now.Add(-day), Text: "the owner of before was told",
 	}}
 	return s
 }

@@ -432,10 +432,8 @@ func lowerHex(text string) bool { return strings.Trim(text, "0123456789abcdef") 
 func readNote(line []byte) (Note, error) {
 	var n Note
 	r := newReader("a note", line)
-	r.whole([]string{"files", "popular", "project", "rekeyed", "since", "text", "token", "token-created"}, func(name string) {
+	r.whole([]string{"popular", "project", "rekeyed", "since", "text", "token", "token-created"}, func(name string) {
 		switch name {
-		case "files":
-			n.Files = r.count(name, 1<<30)
 		case "popular":
 			n.Popular = r.count(name, 1<<30)
 		case "project":

@@ -99,7 +99,6 @@ func (v *Verdict) noteLines(p pypi.Project) []string {
 		}
 		line("token made", date(n.TokenCreated))
 		line("keys changed", date(n.Rekeyed))
-		line("files", count(n.Files))
 		if n.Popular > 0 {
 			line("rank", count(n.Popular))
 		}

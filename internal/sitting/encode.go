@@ -169,8 +169,7 @@ func (p *Payload) append(b []byte, signatures bool) []byte {
 }
 
 func (n *Note) append(b []byte) []byte {
-	b = cjson.AppendInt(append(b, `{"files":`...), int64(n.Files))
-	b = cjson.AppendInt(append(b, `,"popular":`...), int64(n.Popular))
+	b = cjson.AppendInt(append(b, `{"popular":`...), int64(n.Popular))
 	b = member(b, "project", n.Project.String())
 	b = member(b, "rekeyed", optional(n.Rekeyed))
 	b = member(b, "since", optional(n.Since))

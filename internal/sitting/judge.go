@@ -227,7 +227,7 @@ func (l *level) stillSigned() bool {
 }
 
 // ownKeys notes the keys of the repository, before and after, which can not be those of a maintainer; and
-// refuses a key in two hands, if the request changes any.
+// refuses a key in two hands or one that came back, if the request changes any.
 func (j *judge) ownKeys() error {
 	before := HoldersOf(j.root, j.targets.base, j.someBin(false), j.unclaimed.base)
 	after := HoldersOf(j.rootAfter, j.targets.after(), j.someBin(true), j.unclaimed.after())
@@ -247,7 +247,26 @@ func (j *judge) ownKeys() error {
 	}
 	for _, role := range policy.KeyRoles() {
 		if !before.Authorities[role].Equal(after.Authorities[role]) {
-			return after.apart()
+			if err := after.apart(); err != nil {
+				return err
+			}
+			return j.noneCameBack(before, after)
+		}
+	}
+	return nil
+}
+
+// noneCameBack refuses a key that left root once, in whichever role: it may have been lost to somebody.
+func (j *judge) noneCameBack(before, after *Keyholders) error {
+	retired, err := retiredKeys(j.r.Chain.Roots, before.Used())
+	if err != nil {
+		return refuse(Altered, tuf.RoleRoot, "%v", err)
+	}
+	for _, role := range policy.KeyRoles() {
+		for _, k := range keysOf(after.Authorities[role]) {
+			if when := retired[k.Fingerprint()]; when != "" {
+				return cameBack(role, k, when)
+			}
 		}
 	}
 	return nil

@@ -488,7 +488,7 @@ func TestNotesAreChecked(t *testing.T) {
 		"of two lines":    {func(r *sitting.Request) { r.Notes[0].Text = "a\nb" }, "can not be seen"},
 		"that turns text": {func(r *sitting.Request) { r.Notes[0].Token = "a\u202eb" }, "can not be seen"},
 		"too long":        {func(r *sitting.Request) { r.Notes[0].Text = strings.Repeat("x", 1001) }, "too long"},
-		"less than none":  {func(r *sitting.Request) { r.Notes[0].Files = -1 }, "can not be"},
+		"less than none":  {func(r *sitting.Request) { r.Notes[0].Popular = -1 }, "can not be"},
 		"at half past":    {func(r *sitting.Request) { r.Notes[0].Since = r.Notes[0].Since.Add(1) }, "whole seconds"},
 	} {
 		s := noted(t)

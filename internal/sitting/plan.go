@@ -169,7 +169,13 @@ func (p *plan) promotes() bool {
 
 // due reports whether a role would expire before the next sitting.
 func (p *plan) due(role tuf.RoleName, expires time.Time, life time.Duration) bool {
-	return p.w.All || slices.Contains(p.w.Roles, role) || p.w.Renew && expires.Sub(p.Now) <= min(sittingsApart, life/2)
+	return p.w.All || slices.Contains(p.w.Roles, role) || p.w.Renew && !p.Now.Before(RenewedFrom(expires, life))
+}
+
+// RenewedFrom returns from when on a sitting that renews takes in a role of the claimed tree, or unclaimed, that expires then
+// and lives that long: early enough for the next sitting to be late.
+func RenewedFrom(expires time.Time, life time.Duration) time.Time {
+	return expires.Add(-min(sittingsApart, life/2))
 }
 
 // tree reads the claimed tree and plans every bin.

@@ -75,7 +75,6 @@ type Note struct {
 	Since        time.Time // when it was claimed
 	Token        string    // id of the upload token with which it was
 	TokenCreated time.Time
-	Files        int       // listed now
 	Popular      int       // rank, 1 is the first; 0: unknown
 	Rekeyed      time.Time // when its keys changed last; zero: never
 	Text         string

@@ -77,6 +77,10 @@ func (j *judge) judgeRoots() error {
 	if f.changes, err = rootChanges(p, j.root, next); err != nil {
 		return err
 	}
+	after := HoldersOf(next, nil, nil, nil)
+	if err := sameNames(p.Role, j.root, next, slices.Collect(maps.Values(after.Authorities))...); err != nil {
+		return err
+	}
 	j.rootAfter = next
 	old, _ := j.root.Authority(tuf.RoleRoot)
 	now, _ := next.Authority(tuf.RoleRoot)
@@ -136,6 +140,19 @@ func holdersEdit(base, next policy.Document) map[string][]byte {
 		now = nil
 	}
 	return map[string][]byte{policy.HoldersMember: now}
+}
+
+// sameNames refuses other names for keys that stay: people go by them, when they read who comes and who goes, and when
+// they say whose key is to go. A key comes with its name and takes it along.
+func sameNames(role tuf.RoleName, base, next policy.Document, stay ...tuf.Authority) error {
+	now := policy.HoldersOf(next)
+	for id, was := range policy.HoldersOf(base) {
+		listed := slices.ContainsFunc(stay, func(a tuf.Authority) bool { return slices.Contains(a.KeyIDs(), id) })
+		if name, named := now[id]; named && name != was || !named && listed {
+			return refuse(NotAllowed, role, "the payload of %s takes the name %s from key %s, which stays; a key keeps the name that it came with, so do not sign", role, was, short(id))
+		}
+	}
+	return nil
 }
 
 // keysText says in words who signs for a key role, and what changes.

@@ -210,7 +210,7 @@ func (p *rotation) newKeys() error {
 				continue
 			}
 			if when := retired[k.Fingerprint()]; when != "" {
-				return refuse(Key, tuf.RoleName(r), "the key %.12s… %s, and a key that was taken out does not come back: make a new one", k.ID(), when)
+				return cameBack(r, k, when)
 			}
 		}
 		p.next.Authorities[r] = a
@@ -226,9 +226,17 @@ func (p *rotation) newKeys() error {
 
 // retired finds the keys that earlier roots had and that are gone, with what they were.
 func (p *rotation) retired() (map[[32]byte]string, error) {
-	current := p.old.Used()
+	return retiredKeys(p.roots, p.old.Used())
+}
+
+func cameBack(role policy.KeyRole, k *key.Public, when string) *Refused {
+	return refuse(Key, tuf.RoleName(role), "the key %s… %s, and a key that was taken out does not come back: make a new one", short(k.ID()), when)
+}
+
+// retiredKeys returns those keys of some versions of root, from the first on, that are not among the current ones.
+func retiredKeys(roots [][]byte, current map[[32]byte]string) (map[[32]byte]string, error) {
 	gone := make(map[[32]byte]string)
-	for i, data := range p.roots {
+	for i, data := range roots {
 		u, err := tuf.ParseRoot(data, nil)
 		if err != nil {
 			return nil, fmt.Errorf("reading root version %d: %w", i+1, err)

@@ -285,6 +285,17 @@ func (t *tree) compare(do func(old, now tuf.Delegation, a, b tuf.Authority) erro
 	members := []string{"delegations"}
 	if changed || t.j.holdersMayChange(t.role) {
 		members = append(members, policy.HoldersMember)
+		stay := []tuf.Authority{t.j.unclaimed.signers}
+		for _, d := range after {
+			a, err := d.Authority()
+			if err != nil {
+				return refuse(Key, d.Name(), "reading the keys of %s: %v", d.Name(), err)
+			}
+			stay = append(stay, a)
+		}
+		if err := sameNames(t.role, t.base, t.next, stay...); err != nil {
+			return err
+		}
 	}
 	return sameBut(t.role, t.base, t.next, members...)
 }
