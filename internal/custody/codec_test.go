@@ -21,7 +21,7 @@ func captured(t *testing.T) map[string][]byte {
 		"upload": upload, "project": newProject, "claim": claimFree, "release": releaseDjango, "rekey": rekeyDjango,
 		"sitting": promoteDjango, "root": rotateRoot,
 	} {
-		out[name] = bytes.Clone(steal(t, change).desk.last)
+		out[name] = bytes.Clone(steal(t, change).desk.sent())
 	}
 	return out
 }

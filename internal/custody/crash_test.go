@@ -66,7 +66,9 @@ func TestR3Crash(t *testing.T) {
 		{"after it is committed", func(_ *world, b *breaking) { b.commit = after }, true, true},
 	} {
 		for _, restart := range []string{"the server", "the signer", "both"} {
-			t.Run(c.name+", then "+restart+" starts anew", func(t *testing.T) { crash(t, c.broken, c.committed, c.signed, restart) })
+			t.Run(c.name+", then "+restart+" starts anew", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { crash(t, c.broken, c.committed, c.signed, restart) })
+			})
 		}
 	}
 }
@@ -77,6 +79,7 @@ func crash(t *testing.T, broken func(*world, *breaking), committed, signed bool,
 	b := &breaking{Memory: w.l}
 	w.stop()
 	w.startWith(b)
+	synctest.Wait() // until the publisher has looked for what is due
 	broken(w, b)
 	w.desk.set(func(d *desk) { d.last = nil })
 	alice := w.people(1)
@@ -85,10 +88,10 @@ func crash(t *testing.T, broken func(*world, *breaking), committed, signed bool,
 	if _, err := w.p.Publish(t.Context(), claim); (err == nil) != committed {
 		t.Fatalf("publishing across the crash: %v", err)
 	}
-	if got := w.desk.last != nil && bytes.Equal(w.memory.last.ID[:], idOf(w.desk.last)); got != signed {
+	if got := w.desk.sent() != nil && bytes.Equal(w.memory.last.ID[:], idOf(w.desk.sent())); got != signed {
 		t.Errorf("the signer has signed the proposal: %t, want %t", got, signed)
 	}
-	proposed := w.desk.last
+	proposed := w.desk.sent()
 
 	// Everything works again. Whoever starts anew has what was durable.
 	b.put, b.commit, w.memory.fail = nil, nil, nil
@@ -100,10 +103,11 @@ func crash(t *testing.T, broken func(*world, *breaking), committed, signed bool,
 		w.stop()
 		w.startWith(b)
 	}
+	synctest.Wait() // what was proposed is published now, if the server has started anew
 	n := w.signed()
 	w.clock.pass(time.Minute)
 	if _, err := w.p.Publish(t.Context(), w.add("flask-2.0.tar.gz")); err != nil {
-		t.Fatalf("after the crash: %v (the signer refused %v)", err, w.desk.refused)
+		t.Fatalf("after the crash: %v (the signer refused %v)", err, w.desk.refusals())
 	}
 	w.check()
 	w.wantFiles("flask", "flask-1.0.tar.gz", "flask-2.0.tar.gz")

@@ -66,7 +66,7 @@ func (th *thief) look() {
 
 func (th *thief) decoded() *custody.Proposal {
 	th.Helper()
-	p, err := custody.Decode(bytes.Clone(th.desk.last))
+	p, err := custody.Decode(bytes.Clone(th.desk.sent()))
 	if err != nil {
 		th.Fatal(err)
 	}
@@ -513,7 +513,7 @@ func TestR3SignerFedLies(t *testing.T) {
 	for _, l := range lies() {
 		t.Run(l.name, func(t *testing.T) {
 			th := steal(t, l.honest)
-			honest := bytes.Clone(th.desk.last)
+			honest := bytes.Clone(th.desk.sent())
 			signed, last := th.signed(), th.memory.last
 			l.tell(th)
 			a := th.send()
@@ -590,7 +590,7 @@ func TestR3KeyElsewhere(t *testing.T) {
 	if _, err := w.p.Publish(t.Context(), w.add("free-3.0.tar.gz")); err == nil {
 		t.Error("published on a snapshot that somebody else signed")
 	}
-	if len(w.desk.refused) != 1 || w.desk.refused[0].Reason != custody.Elsewhere || w.signed() != n {
-		t.Errorf("the signer refused %v and made %d signatures", w.desk.refused, w.signed()-n)
+	if len(w.desk.refusals()) != 1 || w.desk.refusals()[0].Reason != custody.Elsewhere || w.signed() != n {
+		t.Errorf("the signer refused %v and made %d signatures", w.desk.refusals(), w.signed()-n)
 	}
 }

@@ -28,15 +28,15 @@ func TestFailedIsNoJudgement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := lost.Consider(t.Context(), th.desk.last); a.Refused == nil || a.Refused.Reason != custody.Failed {
+	if a := lost.Consider(t.Context(), th.desk.sent()); a.Refused == nil || a.Refused.Reason != custody.Failed {
 		t.Errorf("without the index the answer is %+v", a)
 	}
 	th.memory.fail = errors.New("the disk is full")
-	if a := th.desk.signer.Consider(t.Context(), th.desk.last); a.Refused == nil || a.Refused.Reason != custody.Failed || len(a.Signatures) > 0 {
+	if a := th.desk.signer.Consider(t.Context(), th.desk.sent()); a.Refused == nil || a.Refused.Reason != custody.Failed || len(a.Signatures) > 0 {
 		t.Errorf("without a memory the answer is %+v", a)
 	}
 	th.memory.fail = nil
-	if a := th.desk.signer.Consider(t.Context(), th.desk.last); a.Refused != nil {
+	if a := th.desk.signer.Consider(t.Context(), th.desk.sent()); a.Refused != nil {
 		t.Errorf("when it works again: %v", a.Refused)
 	}
 	if th.signed() <= n {
@@ -58,7 +58,7 @@ func TestSignerWithoutTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := half.Consider(t.Context(), th.desk.last); a.Refused == nil || a.Refused.Reason != custody.NoKey || len(a.Signatures) > 0 {
+	if a := half.Consider(t.Context(), th.desk.sent()); a.Refused == nil || a.Refused.Reason != custody.NoKey || len(a.Signatures) > 0 {
 		t.Errorf("a signer without the registry key answers %+v", a)
 	}
 }
@@ -79,7 +79,7 @@ func TestSignerLimitsLives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := strict.Consider(t.Context(), th.desk.last); a.Refused == nil || a.Refused.Reason != custody.Dates {
+	if a := strict.Consider(t.Context(), th.desk.sent()); a.Refused == nil || a.Refused.Reason != custody.Dates {
 		t.Errorf("a snapshot for a week is answered with %+v", a)
 	}
 	lives.Snapshot = 0

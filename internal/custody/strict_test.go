@@ -42,8 +42,8 @@ func TestR3StrictCustody(t *testing.T) {
 	}
 	w.must(w.release("flask-4.0.tar.gz", append(alice, bob...)...))
 	w.must(w.plan(sitting.Wishes{Park: []pypi.Project{w.project("fresh")}}))
-	if len(w.desk.refused) > 0 {
-		t.Errorf("the signer refused %v", w.desk.refused)
+	if len(w.desk.refusals()) > 0 {
+		t.Errorf("the signer refused %v", w.desk.refusals())
 	}
 	if w.signed() < 20 {
 		t.Errorf("the signer made %d signatures; something else signs", w.signed())
@@ -64,8 +64,8 @@ func TestR3Renewals(t *testing.T) {
 	w.must(w.add("flask-3.0.tar.gz"))
 	w.clock.pass(70 * 24 * time.Hour)
 	w.must(w.add("django-1.0.tar.gz"))
-	if len(w.desk.refused) > 0 {
-		t.Errorf("the signer refused %v", w.desk.refused)
+	if len(w.desk.refusals()) > 0 {
+		t.Errorf("the signer refused %v", w.desk.refusals())
 	}
 }
 

@@ -161,6 +161,20 @@ func (d *desk) set(do func(d *desk)) {
 	do(d)
 }
 
+// sent returns the proposal that was sent last.
+func (d *desk) sent() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last
+}
+
+// refusals returns what the signer has refused.
+func (d *desk) refusals() []*custody.Refused {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.refused)
+}
+
 func (d *desk) Ready() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -274,7 +288,7 @@ func (w *world) must(c publish.Change) publish.Receipt {
 	w.Helper()
 	r, err := w.p.Publish(w.Context(), c)
 	if err != nil {
-		w.Fatalf("publishing %T: %v (the signer refused %v)", c, err, w.desk.refused)
+		w.Fatalf("publishing %T: %v (the signer refused %v)", c, err, w.desk.refusals())
 	}
 	w.check()
 	return r
