@@ -297,13 +297,48 @@ func TestSecurityPageNamesRealTests(t *testing.T) {
 			}
 		}
 	}
-	named := regexp.MustCompile("`([a-z]+\\.Test\\w+)`").FindAllSubmatch(page, -1)
+	for _, file := range []string{"swaps_test.go", "headline_test.go"} { // a module of its own
+		source, err := os.ReadFile(filepath.Join("..", "..", "interop", "gotuf", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range declared.FindAllSubmatch(source, -1) {
+			tests["gotuf."+string(m[1])] = true
+		}
+	}
+	named := regexp.MustCompile("`([a-z]+\\.Test\\w+)(?:/[a-z+-]+)?`").FindAllSubmatch(page, -1)
 	if len(named) < 30 {
 		t.Fatalf("the page names %d tests; this check reads it wrong", len(named))
 	}
 	for _, m := range named {
 		if !tests[string(m[1])] {
 			t.Errorf("docs/security.md names %s, which does not exist", m[1])
+		}
+	}
+}
+
+// TestSecurityPageHasEveryDrill: the compromise table has a line for each row of bailiwick drill, with its test, and no other. That
+// the drill runs the commands of the line is cli.TestR61Drill.
+func TestSecurityPageHasEveryDrill(t *testing.T) {
+	page, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../cli/drillplay.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`\{Name: "([a-z+-]+)"`).FindAllSubmatch(source, -1)
+	lines := regexp.MustCompile("(?m)^\\| `([a-z+-]+)` \\|.*$").FindAllSubmatch(page, -1)
+	if len(rows) < 15 || len(lines) != len(rows) {
+		t.Fatalf("%d rows of the drill, %d lines of the page", len(rows), len(lines))
+	}
+	for i, r := range rows {
+		if string(lines[i][1]) != string(r[1]) {
+			t.Errorf("line %d of the table is about %s, and row %d of the drill about %s", i+1, lines[i][1], i+1, r[1])
+		}
+		if !strings.Contains(string(lines[i][0]), "`cli.TestR61Drill/"+string(r[1])+"`") {
+			t.Errorf("the line of %s does not name its test", r[1])
 		}
 	}
 }

@@ -372,8 +372,12 @@ func (d *drill) recovered(ctx context.Context, r *drillRow) error {
 	homes := append([]string{"user", "later-newcomer"}, d.homes...)
 	for _, home := range homes {
 		if r.lost {
+			d.typed = nil
 			if err := d.newPin(ctx, home); err != nil {
 				return err
+			}
+			if home == homes[0] {
+				typed = append(typed, d.typed...)
 			}
 		}
 		for _, project := range drillProjects() {

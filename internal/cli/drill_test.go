@@ -3,7 +3,10 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,7 +38,7 @@ func drill(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), problems.String()
 }
 
-// drillAll rehearses every row, and hands out each in a subtest of its name.
+// drillRows rehearses rows, and hands out each in a subtest of its name.
 func drillRows(t *testing.T, rows ...string) {
 	t.Helper()
 	temp := t.TempDir()
@@ -48,6 +51,11 @@ func drillRows(t *testing.T, rows ...string) {
 	ok := true
 	for _, r := range answer.Rows {
 		t.Run(r.Row, func(t *testing.T) {
+			for _, want := range playbook(t, r.Row) {
+				if !slices.ContainsFunc(r.Commands, func(ran string) bool { return strings.Contains(ran+" ", "$ "+want+" ") }) {
+					t.Errorf("docs/security.md says %q, and the drill ran\n%s", want, strings.Join(r.Commands, "\n"))
+				}
+			}
 			if !r.OK || r.Held < 60 || len(r.Commands) == 0 || r.People == "" || r.Recovery <= 0 {
 				t.Errorf("%t, %d checks, %d commands, %s: %s", r.OK, r.Held, len(r.Commands), r.People, r.Problem)
 			}
@@ -70,6 +78,25 @@ func drillRows(t *testing.T, rows ...string) {
 	if left, err := filepath.Glob(filepath.Join(temp, "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// playbook returns the commands in the line of docs/security.md about a row, up to their first option or placeholder.
+func playbook(t *testing.T, row string) []string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(row) + "` \\|.*$").FindString(string(page))
+	cells := strings.Split(line, " | ")
+	if len(cells) != 6 {
+		t.Fatalf("the line about %s has %d cells", row, len(cells))
+	}
+	var out []string
+	for _, m := range regexp.MustCompile("`bailiwick( [a-z]+)((?: [a-z][a-z-]*)*)").FindAllStringSubmatch(cells[3], -1) {
+		out = append(out, "bailiwick"+m[1]+m[2])
+	}
+	return out
 }
 
 // R61, R64: every row of the compromise table, from the theft to the recovery of users who pinned the first root.

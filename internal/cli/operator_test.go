@@ -70,7 +70,7 @@ func TestOperatorGuideIsWhole(t *testing.T) {
 	for _, command := range []string{
 		"status", "requests", "request export", "request show", "request import", "request abort",
 		"sitting plan", "sitting export", "sitting import", "recover", "renew", "audit",
-		"root invite", "root show", "rotate", "rehearse", "signer", "signer new-key",
+		"root invite", "root show", "rotate", "rehearse", "drill", "restore", "signer", "signer new-key",
 	} {
 		if !strings.Contains(string(guide), "bailiwick "+command) {
 			t.Errorf("the guide lacks bailiwick %s", command)
