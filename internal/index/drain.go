@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/bailiwick/internal/ceremony"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/pypi"
@@ -317,6 +318,9 @@ func (x *Index) publishRequest(ctx context.Context, a Actor, id string) error {
 		return nil // a change of keys came between; the request waits for people again
 	}
 	_, err = x.publisher.Publish(ctx, j.Sign(a.id))
+	if err == nil && r.Kind == ceremony.Rekey {
+		x.closeLost(ctx, r.Project, a.id)
+	}
 	if err != nil && !errors.Is(err, publish.ErrNoSigner) && !errors.Is(err, publish.ErrNotSigned) {
 		return requestError("signing request "+id, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -23,12 +24,18 @@ import (
 
 const days = 24 * time.Hour
 
-// plan draws up a request and fetches it.
+// plan draws up a request and fetches it. It is empty if there was nothing to do.
 func (m *team) plan(w index.SittingWishes) (index.PlannedSitting, *sitting.Request) {
 	m.t.Helper()
 	planned, err := m.index.Plan(m.t.Context(), m.index.Operator(), w)
 	if err != nil {
 		m.t.Fatal(err)
+	}
+	if planned.Nothing != nil {
+		if planned.ID != "" {
+			m.t.Errorf("nothing to do, and request %s is open", planned.ID)
+		}
+		return planned, &sitting.Request{}
 	}
 	return planned, m.fetch(planned.ID)
 }
@@ -133,7 +140,13 @@ func TestOnlyAndExceptAndEveryAge(t *testing.T) {
 	}
 	promoted := func(w index.SittingWishes) string {
 		t.Helper()
-		_, r := m.plan(w)
+		planned, r := m.plan(w)
+		if planned.Nothing != nil {
+			return fmt.Sprintf("%d wait until %s", planned.Nothing.Waiting, planned.Nothing.First.Sub(m.clock.get()))
+		}
+		if err := m.index.AbortOperatorRequest(t.Context(), m.index.Operator(), r.ID()); err != nil {
+			t.Fatal(err)
+		}
 		v, err := sitting.Judge(r, m.clock.get())
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +167,8 @@ func TestOnlyAndExceptAndEveryAge(t *testing.T) {
 	}{
 		{index.SittingWishes{Promote: true}, "flask jinja quart"},
 		{index.SittingWishes{Promote: true, Except: []pypi.Project{quart}}, "flask jinja"},
-		{index.SittingWishes{Promote: true, MinAge: time.Hour}, ""},
+		{index.SittingWishes{Promote: true, MinAge: time.Hour}, "3 wait until 1h0m0s"},
+		{index.SittingWishes{Promote: true, MinAge: time.Hour, Except: []pypi.Project{quart}}, "2 wait until 1h0m0s"},
 		{index.SittingWishes{Promote: true, MinAge: time.Hour, Only: []pypi.Project{flask, quart}}, "flask quart"},
 	} {
 		if got := promoted(c.w); got != c.want {
@@ -215,27 +229,20 @@ func TestSignersAtOnce(t *testing.T) {
 	}
 }
 
-func TestR5OverlappingRequestsAreStale(t *testing.T) {
+func TestAbortOperatorRequest(t *testing.T) {
 	m := newTeam(t)
-	_, first := m.plan(index.SittingWishes{Promote: true})
-	_, second := m.plan(index.SittingWishes{All: true})
-	m.imported(m.sign(second, m.online.Offline()...))
-	_, err := m.index.Import(t.Context(), m.index.Operator(), m.sign(first, m.online.Offline()...))
-	r := refused(t, err, index.Conflict)
-	if r.Role != policy.RoleClaimed || r.Version != 2 || string(r.Reason) != string(sitting.Stale) {
-		t.Errorf("refused %+v", r)
-	}
-	list := m.waiting()
-	if len(list) != 1 || !list[0].Stale || list[0].Problem == "" || list[0].Next == "" {
-		t.Fatalf("waiting: %+v", list)
-	}
-	if err := m.index.AbortOperatorRequest(t.Context(), m.index.Operator(), first.ID()); err != nil {
+	_, r := m.plan(index.SittingWishes{All: true})
+	if err := m.index.AbortOperatorRequest(t.Context(), m.index.Operator(), r.ID()); err != nil {
 		t.Error(err)
 	}
-	refused(t, m.index.AbortOperatorRequest(t.Context(), m.index.Operator(), first.ID()), index.NotFound)
+	refused(t, m.index.AbortOperatorRequest(t.Context(), m.index.Operator(), r.ID()), index.NotFound)
 	refused(t, m.index.AbortOperatorRequest(t.Context(), m.index.Operator(), "nosuch"), index.NotFound)
 	if len(m.waiting()) != 0 {
 		t.Error("an aborted request waits")
+	}
+	_, err := m.index.Import(t.Context(), m.index.Operator(), m.sign(r, m.online.Offline()...))
+	if got := refused(t, err, index.Invalid); !strings.Contains(got.Message, "was aborted on") {
+		t.Errorf("imported: %v", err)
 	}
 }
 

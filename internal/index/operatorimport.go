@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
@@ -14,7 +15,6 @@ import (
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
-	"example.com/bailiwick/tuf/trust"
 )
 
 // OperatorOutcome says what became of a signing request of operators.
@@ -101,7 +101,7 @@ func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (Operat
 	case stored.State == RequestPublished:
 		return OperatorOutcome{ID: id, Publication: stored.Publication, Already: true}, nil
 	case stored.State == RequestAborted:
-		// One that the index opened by itself is closed when it is overtaken: then that is what to say.
+		// If it was overtaken, and closed because of that, then that is what to say.
 		if _, err := x.judgeSitting(r); err != nil {
 			return OperatorOutcome{}, err
 		}
@@ -134,7 +134,12 @@ func (x *Index) Import(ctx context.Context, a Actor, r *sitting.Request) (Operat
 	if err != nil {
 		return OperatorOutcome{}, offlineError(id, err)
 	}
-	x.dropOvertaken(ctx)
+	x.closeOvertaken(ctx)
+	for _, c := range v.Changes {
+		if c.Kind == sitting.Rekeyed || c.Kind == sitting.Recovered {
+			x.closeLost(ctx, c.Project, a.id)
+		}
+	}
 	return OperatorOutcome{ID: id, Publication: done.Publication, New: len(fresh)}, nil
 }
 
@@ -147,7 +152,7 @@ func (x *Index) executes(ctx context.Context, v *sitting.Verdict, r *sitting.Req
 			continue
 		}
 		role := policy.ProjectRole(c.Project)
-		mine := r.Payload(role)
+		mine, keys := r.Payload(role), slices.Sorted(slices.Values(c.New.KeyIDs()))
 		open, err := x.records.Requests(ctx, c.Project)
 		if err != nil {
 			return nil, fmt.Errorf("reading the signing requests of %s: %w", c.Project, err)
@@ -157,7 +162,9 @@ func (x *Index) executes(ctx context.Context, v *sitting.Verdict, r *sitting.Req
 			if err != nil {
 				return nil, err
 			}
-			if p := theirs.Payload(role); p != nil && mine != nil && bytes.Equal(p.Message, mine.Message) {
+			// The list of files may be the same in requests for different keys.
+			same := theirs.Threshold == c.New.Threshold() && slices.Equal(idsOf(theirs.Keys), keys)
+			if p := theirs.Payload(role); same && p != nil && mine != nil && bytes.Equal(p.Message, mine.Message) {
 				closes = append(closes, s.ID)
 			}
 		}
@@ -225,26 +232,11 @@ func (x *Index) judgeSitting(r *sitting.Request) (*sitting.Verdict, error) {
 		bases[role.Role] = role.Version - 1
 	}
 	if role, newest, stale := overtakenBase(view.Set(), bases); stale {
-		return nil, sittingError("request "+r.ID(), &sitting.Refused{Reason: sitting.Stale, Role: role, Version: newest, Message: fmt.Sprintf(
-			"it is based on version %d of %s, and the newest is %d", bases[role], role, newest)})
+		return nil, sittingError("request "+r.ID(), &sitting.Refused{
+			Reason: sitting.Stale, Role: role, Version: newest, Message: overtakenText(view.Set(), bases),
+		})
 	}
 	return v, nil
-}
-
-// overtakenBase finds a role of which another version than the one given is the newest: the first by name.
-func overtakenBase(set *trust.Set, bases map[tuf.RoleName]int64) (role tuf.RoleName, newest int64, stale bool) {
-	for name, base := range bases {
-		version := int64(0)
-		if name == tuf.RoleRoot {
-			version = set.Root().Version()
-		} else if meta, ok := set.Snapshot().Lookup(name); ok {
-			version = meta.Version
-		}
-		if version != base && (!stale || name < role) {
-			role, newest, stale = name, version, true
-		}
-	}
-	return role, newest, stale
 }
 
 // keepOperator stores a request that is new here, and the signatures that are.
@@ -308,8 +300,12 @@ func (x *Index) OperatorRequest(ctx context.Context, a Actor, id string) (*sitti
 }
 
 func closedWord(s *OperatorRequest) string {
-	if s.State == RequestPublished {
+	var d digest
+	switch {
+	case s.State == RequestPublished:
 		return fmt.Sprintf("published in publication %d", s.Publication)
+	case s.State == RequestAborted && json.Unmarshal(s.Summary, &d) == nil && d.Overtaken != "":
+		return string(RequestOvertaken) + ": " + d.Overtaken
 	}
 	return string(s.State)
 }
@@ -333,18 +329,4 @@ func (x *Index) AbortOperatorRequest(ctx context.Context, a Actor, id string) er
 		return fmt.Errorf("aborting signing request %s: %w", id, err)
 	}
 	return nil
-}
-
-// dropOvertaken closes requests that the server opened by itself and that a publication has overtaken: nobody
-// has to be told to give up what nobody asked for. What fails is met again.
-func (x *Index) dropOvertaken(ctx context.Context) {
-	open, err := x.records.OperatorRequests(ctx, maxOperatorRequests, RequestOpen)
-	if err != nil {
-		return
-	}
-	for i := range open {
-		if p, err := x.operatorPending(&open[i], nil); err == nil && p.Stale && p.Token == serverID {
-			_ = x.records.AbortOperatorRequest(ctx, p.ID, x.now().UTC().Truncate(time.Second))
-		}
-	}
 }

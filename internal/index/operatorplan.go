@@ -38,10 +38,12 @@ type SittingWishes struct {
 type PlannedSitting struct {
 	OperatorPending
 	Summary []string // what it would change, in lines for people
+	// Nothing is set, and nothing was opened, if a sitting would change nothing and nothing is due.
+	Nothing *NothingToDo
 }
 
-// Plan draws up a signing request on the newest publication and opens it. The refusal is Invalid if there
-// is nothing to sign.
+// Plan draws up a signing request on the newest publication and opens it, unless it is a sitting in which there is nothing
+// to do. The refusal is Invalid if there is nothing to sign.
 func (x *Index) Plan(ctx context.Context, a Actor, w SittingWishes) (PlannedSitting, error) {
 	if err := x.admitOperator(a); err != nil {
 		return PlannedSitting{}, err
@@ -51,20 +53,43 @@ func (x *Index) Plan(ctx context.Context, a Actor, w SittingWishes) (PlannedSitt
 		return PlannedSitting{}, err
 	}
 	defer leave()
-	wishes, err := x.wishes(ctx, &w)
+	young := &youngClaims{before: x.now().UTC().Truncate(time.Second).Add(-w.MinAge)}
+	wishes, err := x.wishes(ctx, &w, young)
 	if err != nil {
 		return PlannedSitting{}, err
 	}
-	return x.plan(ctx, a, wishes)
+	r, err := x.draft(ctx, wishes)
+	if err != nil {
+		return PlannedSitting{}, err
+	}
+	if w.Promote && !w.All {
+		roles, err := x.publisher.Roles(ctx)
+		if err != nil {
+			return PlannedSitting{}, fmt.Errorf("reading the list of roles: %w", err)
+		}
+		if due := x.renewedFrom(roles); needless(r, w.Renew && !x.now().Before(due)) {
+			return PlannedSitting{Nothing: young.nothing(w.MinAge, due)}, nil
+		}
+	}
+	return x.openPlanned(ctx, a, r)
 }
 
 // plan draws up a request and opens it.
 func (x *Index) plan(ctx context.Context, a Actor, w sitting.Wishes) (PlannedSitting, error) {
-	r, err := sitting.Plan(ctx, x.publisher.Current().Sitting(ctx, x.now(), x.publisher.Lifetimes()), w)
+	r, err := x.draft(ctx, w)
 	if err != nil {
-		return PlannedSitting{}, sittingError("the plan", err)
+		return PlannedSitting{}, err
 	}
 	return x.openPlanned(ctx, a, r)
+}
+
+// draft draws up a request on the newest publication.
+func (x *Index) draft(ctx context.Context, w sitting.Wishes) (*sitting.Request, error) {
+	r, err := sitting.Plan(ctx, x.publisher.Current().Sitting(ctx, x.now(), x.publisher.Lifetimes()), w)
+	if err != nil {
+		return nil, sittingError("the plan", err)
+	}
+	return r, nil
 }
 
 // openPlanned opens a request that was drawn up here.
@@ -83,8 +108,8 @@ func (x *Index) openPlanned(ctx context.Context, a Actor, r *sitting.Request) (P
 // shownExceptions bounds the exceptions in a summary; bailiwick-sign shows all of them.
 const shownExceptions = 20
 
-// wishes translates what operators want into what is planned.
-func (x *Index) wishes(ctx context.Context, w *SittingWishes) (sitting.Wishes, error) {
+// wishes translates what operators want into what is planned. The plan tells young what it leaves out.
+func (x *Index) wishes(ctx context.Context, w *SittingWishes, young *youngClaims) (sitting.Wishes, error) {
 	out := sitting.Wishes{By: w.By, Note: w.Note, All: w.All, Park: w.Park, Except: w.Except}
 	if w.Root {
 		out.Roles = append(out.Roles, tuf.RoleRoot)
@@ -111,7 +136,7 @@ func (x *Index) wishes(ctx context.Context, w *SittingWishes) (sitting.Wishes, e
 	case len(w.Only) > 0:
 		out.Only = w.Only
 	case w.MinAge > 0:
-		out.MinAge = w.MinAge
+		out.Promote = young.oldEnough
 	default:
 		out.Promote = func(pypi.Project, time.Time, tuf.Authority) bool { return true }
 	}
@@ -170,15 +195,17 @@ func (x *Index) notes(ctx context.Context, popular []pypi.Project) (func(pypi.Pr
 // maxNoteEvents bounds how far back a note looks.
 const maxNoteEvents = 200
 
-// waitingRekeys are the changes of keys of claimed projects that have everything but the offline signature.
+// waitingRekeys are the changes of keys of claimed projects that have everything but the offline signature, the oldest of each
+// project: a sitting carries out one, and any other has lost then.
 func (x *Index) waitingRekeys(ctx context.Context) ([]*ceremony.Request, error) {
 	stored, err := x.records.OpenRequests(ctx, maxWaitingRekeys)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing requests of maintainers: %w", err)
 	}
 	var out []*ceremony.Request
+	taken := map[pypi.Project]bool{}
 	for _, s := range stored {
-		if !s.Expires.After(x.now()) {
+		if !s.Expires.After(x.now()) || taken[s.Project] {
 			continue
 		}
 		r, err := restore(s)
@@ -190,7 +217,7 @@ func (x *Index) waitingRekeys(ctx context.Context) ([]*ceremony.Request, error) 
 		}
 		// What is refused now, or still lacks a signature, is its maintainers' business.
 		if j, err := x.judge(ctx, r); err == nil && len(j.Verdict.Missing) == 0 && j.Verdict.Offline != "" {
-			out = append(out, r)
+			out, taken[s.Project] = append(out, r), true
 		}
 	}
 	return out, nil
@@ -219,6 +246,7 @@ func (x *Index) openDue(ctx context.Context, roles []publish.Role) (int, error) 
 	if _, err := x.records.ExpireOperatorRequests(ctx, x.now()); err != nil {
 		return 0, fmt.Errorf("closing old signing requests: %w", err)
 	}
+	x.closeOvertaken(ctx)
 	if groups, err := x.uncovered(ctx, roles); err != nil || len(groups) == 0 {
 		return 0, err
 	}
@@ -227,7 +255,6 @@ func (x *Index) openDue(ctx context.Context, roles []publish.Role) (int, error) 
 		return 0, err
 	}
 	defer leave()
-	x.dropOvertaken(ctx)
 	groups, err := x.uncovered(ctx, roles) // again: somebody may have opened them meanwhile
 	if err != nil {
 		return 0, err

@@ -46,7 +46,7 @@ type OperatorPending struct {
 	Missing          []MissingGroup
 	Blocks           string // what can not happen before
 	Next             string // what has to happen, in one sentence
-	Stale            bool
+	Stale            bool   // it is open, and was overtaken
 	Problem          string // why it can not be published any more
 	Publication      int64
 	// Bases are the versions on which it is based.
@@ -62,6 +62,8 @@ type digest struct {
 	Bases   map[tuf.RoleName]int64 `json:"bases"`
 	Missing []MissingGroup         `json:"missing"`
 	Changes map[string]int         `json:"changes"` // by kind
+	// Overtaken is why the index closed it; empty unless it did.
+	Overtaken string `json:"overtaken,omitempty"`
 }
 
 // digestOf sums up a judged request.
@@ -290,14 +292,15 @@ func (x *Index) operatorPending(s *OperatorRequest, expiries map[tuf.RoleName]ti
 		ID: s.ID, Kind: s.Kind, Title: d.Title, State: s.State, Created: s.Created, Expires: s.Expires, Token: s.Token,
 		By: d.By, Note: d.Note, Payloads: len(d.Bases), Bases: d.Bases, Publication: s.Publication,
 	}
+	if s.State == RequestAborted && d.Overtaken != "" {
+		p.State, p.Problem = RequestOvertaken, d.Overtaken
+	}
 	if s.State != RequestOpen {
 		return p, nil
 	}
 	p.Missing = d.Missing
-	view := x.publisher.Current()
-	if role, newest, stale := overtakenBase(view.Set(), d.Bases); stale {
+	if p.Problem = overtakenText(x.publisher.Current().Set(), d.Bases); p.Problem != "" {
 		p.Stale = true
-		p.Problem = fmt.Sprintf("it is based on version %d of %s, and the newest is %d", d.Bases[role], role, newest)
 		p.Next = "abort it and plan it anew"
 		return p, nil
 	}

@@ -160,6 +160,9 @@ const (
 	RequestPublished RequestState = "published"
 	RequestAborted   RequestState = "aborted"
 	RequestExpired   RequestState = "expired"
+	// RequestOvertaken is said of a request that the index closed because it could never be published any more: another
+	// publication made newer versions of what it is based on. [OperatorRequests] keeps it as aborted; its summary says why.
+	RequestOvertaken RequestState = "overtaken"
 )
 
 // MaxOperatorBody bounds the body of an operators' request, in bytes.

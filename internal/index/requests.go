@@ -236,6 +236,9 @@ func (x *Index) execute(ctx context.Context, a Actor, r *ceremony.Request, j *pu
 	if err != nil {
 		return Outcome{}, requestError("signing request "+id, err)
 	}
+	if x.records != nil && r.Kind == ceremony.Rekey {
+		x.closeLost(ctx, r.Project, a.id)
+	}
 	return Outcome{ID: id, Publication: done.Publication}, nil
 }
 

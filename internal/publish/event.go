@@ -23,6 +23,8 @@ const (
 	EventOpened   EventKind = "request-opened"
 	EventSigned   EventKind = "request-signed"
 	EventAborted  EventKind = "request-aborted"
+	// EventOvertaken: a request for other keys was closed, because another one was published first.
+	EventOvertaken EventKind = "request-overtaken"
 	// What operators do with their offline keys.
 	EventPromoted          EventKind = "promoted"           // the offline keys vouch for the project's keys
 	EventParked            EventKind = "parked"             // nobody answers; the offline key countersigned the list as it is

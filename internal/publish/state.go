@@ -66,7 +66,7 @@ func loadState(ctx context.Context, l Ledger, s *shelf) (*state, error) {
 		head: head, layout: layout, book: newRoleBook(roles), snapshot: snapshot, recoveries: recoveries,
 		view: &View{
 			number: head.Number, time: head.Time, set: set, layout: layout, shelf: s,
-			repository: sha256.Sum256(first.Bytes), record: head.Record, recoveries: recoveries,
+			repository: sha256.Sum256(first.Bytes), record: head.Record, recoveries: recoveries, roles: roles,
 		},
 	}, nil
 }
@@ -173,7 +173,7 @@ func (s *state) after(b *batch) *state {
 	}
 	view := *s.view
 	view.number, view.time, view.set = next.head.Number, b.at, b.next
-	view.record, view.recoveries = b.record, next.recoveries
+	view.record, view.recoveries, view.roles = b.record, next.recoveries, nil
 	next.view = &view
 	return &next
 }

@@ -27,6 +27,8 @@ type View struct {
 	repository [32]byte
 	record     record.Head
 	recoveries map[pypi.Project]Recovery // never changed
+	// roles are those that were read and checked when the repository was opened; nil since the first publication after that.
+	roles []Role
 }
 
 // Number returns the number of the publication, which is the version of its timestamp.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -265,15 +266,24 @@ func TestOperatorRefusals(t *testing.T) {
 		}
 		return r
 	}
-	first, second := fetch(`{"promote":true}`), fetch(`{"all":true}`)
+	if n := decoded[server.NothingAnswer](t, plan(`{"promote":true,"renew":true}`).want(t, 200)).Nothing; n.Waiting != 1 || n.Due.IsZero() {
+		t.Errorf("nothing to do: %+v", n)
+	}
+	first, second := fetch(`{"promote":true,"min_age":0}`), fetch(`{"all":true}`)
 	post(encoded(t, second), ndjson).want(t, 200)
 	problem(post(encoded(t, first), ndjson), 409, "stale").wantHeader(t, server.HeaderVersion, "2")
 
 	other := newBureau(t, ledger.NewMemory(), publish.Config{})
 	problem(other.operate(t, "POST", "/requests", encoded(t, first), ndjson, "Accept: application/problem+json"), 400, "foreign")
 
-	b.operate(t, "DELETE", "/requests/"+first.ID(), nil).want(t, 204)
-	b.operate(t, "DELETE", "/requests/"+first.ID(), nil).want(t, 404)
+	b.operate(t, "DELETE", "/requests/"+first.ID(), nil).want(t, 404).wantText(t, "closed already") // it was overtaken
+	list := decoded[server.OperatorRequestsAnswer](t, b.operate(t, "GET", "/requests?all=true", nil).want(t, 200)).Requests
+	if i := slices.IndexFunc(list, func(r server.OperatorRequestAnswer) bool { return r.ID == first.ID() }); i < 0 || list[i].State != "overtaken" || list[i].Problem == "" {
+		t.Errorf("requests: %+v", list)
+	}
+	given := fetch(`{"all":true}`).ID()
+	b.operate(t, "DELETE", "/requests/"+given, nil).want(t, 204)
+	b.operate(t, "DELETE", "/requests/"+given, nil).want(t, 404)
 	b.operate(t, "GET", "/requests/"+strings.Repeat("x", 500), nil).want(t, 404)
 }
 

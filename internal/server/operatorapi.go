@@ -181,6 +181,13 @@ func (s *Server) operatorPlan(r *http.Request, body io.Reader, a index.Actor) (i
 	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // a refusal, or explained by fail
 	}
+	if n := planned.Nothing; n != nil {
+		answer := NothingToDoAnswer{Waiting: n.Waiting, Due: n.Due}
+		if !n.First.IsZero() {
+			answer.First = &n.First
+		}
+		return http.StatusOK, NothingAnswer{Nothing: answer}, nil
+	}
 	return http.StatusCreated, SittingAnswer{
 		OperatorRequestAnswer: operatorAnswer(&planned.OperatorPending, s.index.Holders()), Summary: planned.Summary,
 	}, nil

@@ -15,7 +15,7 @@ type OperatorRequestAnswer struct {
 	ID       string    `json:"id"`
 	Kind     string    `json:"kind"`  // what it is about, in one word
 	Title    string    `json:"title"` // the same in a few words
-	State    string    `json:"state"` // open, published, aborted, expired
+	State    string    `json:"state"` // open, published, aborted, expired, overtaken
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires"`
 	Token    string    `json:"token"` // that brought it
@@ -27,7 +27,7 @@ type OperatorRequestAnswer struct {
 	Missing []OperatorMissingAnswer `json:"missing"`
 	Next    string                  `json:"next,omitempty"`
 	Blocks  string                  `json:"blocks,omitempty"`
-	// Stale: another publication has overtaken it; Problem says how.
+	// Problem says why it can not be published any more: it was overtaken by another publication. Stale: it is open all the same.
 	Stale       bool   `json:"stale,omitempty"`
 	Problem     string `json:"problem,omitempty"`
 	Publication int64  `json:"publication,omitempty"` // that executed it
@@ -77,6 +77,18 @@ type SittingAnswer struct {
 	OperatorRequestAnswer
 	// Summary is what the request would change, in lines for people.
 	Summary []string `json:"summary"`
+}
+
+// NothingAnswer is the answer, with status 200, where a sitting would change nothing and nothing is due: no request was opened.
+type NothingAnswer struct {
+	Nothing NothingToDoAnswer `json:"nothing"`
+}
+
+// NothingToDoAnswer says when there will be something to do.
+type NothingToDoAnswer struct {
+	Waiting int        `json:"waiting"`         // recently claimed projects whose claim is not old enough
+	First   *time.Time `json:"first,omitempty"` // when the first of them is
+	Due     time.Time  `json:"due"`             // from when on a sitting renews something
 }
 
 // StatusAnswer says how an index is, and who has to do what by when.
