@@ -25,6 +25,7 @@ const (
 	maxPopular    = 100_000
 	maxNamed      = 100_000 // projects in one list of a sitting
 	recordPage    = 1000    // entries in one answer
+	maxImports    = 2       // files that come over the network at once: each may take a gigabyte of memory
 )
 
 // operatorRoutes lists the addresses for operators, and the public record.
@@ -148,6 +149,14 @@ func (s *Server) importRequest(r *http.Request, body io.Reader) (index.OperatorO
 	}
 	if r.ContentLength > sitting.MaxBytes {
 		return index.OperatorOutcome{}, largeForm("the signing request is larger than %s", byteCount(sitting.MaxBytes))
+	}
+	if !isControl(r) {
+		select {
+		case s.imports <- struct{}{}:
+			defer func() { <-s.imports }()
+		default:
+			return index.OperatorOutcome{}, &index.Refusal{Kind: index.Busy, Message: "other signing requests are being imported; try again in a moment, or import it on the server with --data"}
+		}
 	}
 	request, err := index.DecodeOperatorRequest(bufio.NewReaderSize(io.LimitReader(body, sitting.MaxBytes+1), 1<<20))
 	if err != nil {

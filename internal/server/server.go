@@ -52,6 +52,7 @@ type Server struct {
 	cache     *renderCache
 	homePage  *template.Template
 	uploads   chan struct{} // one slot for each upload in progress
+	imports   chan struct{} // one slot for each file of operators that is being read
 }
 
 // cacheBytes bounds rendered pages and compressed metadata kept in memory.
@@ -79,6 +80,7 @@ func New(c Config) (*Server, error) {
 		homePage: page,
 		cache:    newRenderCache(cacheBytes),
 		uploads:  make(chan struct{}, limits.Uploads),
+		imports:  make(chan struct{}, maxImports),
 	}
 	s.handler = s.observed(s.routes())
 	return s, nil
