@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -256,7 +257,7 @@ func (d *drill) prepare(ctx context.Context) error {
 func (d *drill) row(ctx context.Context, dir string, r drillRow) drillReport {
 	report := drillReport{drillRow: r}
 	d.title(fmt.Sprintf("%s: %s", r.Name, r.Title))
-	honest, newest := clone(d.honest), clone(d.newest)
+	honest, newest := maps.Clone(d.honest), maps.Clone(d.newest)
 	d.dir, d.steals, d.homes, d.facts, d.held, d.typed, d.moved = dir, r.Stolen, nil, nil, 0, nil, false
 	took, err := d.live(ctx, &r)
 	if d.stopServer != nil {
@@ -269,14 +270,6 @@ func (d *drill) row(ctx context.Context, dir string, r drillRow) drillReport {
 		d.say("DID NOT HOLD: %v", err)
 	}
 	return report
-}
-
-func clone[K comparable, V any](m map[K]V) map[K]V {
-	out := make(map[K]V, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }
 
 // live is a row: theft, attacks, playbook, recovery.
@@ -315,14 +308,14 @@ func (d *drill) live(ctx context.Context, r *drillRow) (took time.Duration, err 
 	d.say("")
 	d.say("the playbook; it takes %s", r.People)
 	d.typed = nil
-	started := time.Now()
+	started := d.env.Now()
 	if err := r.play(d, ctx); err != nil {
 		return 0, fmt.Errorf("the playbook: %w", err)
 	}
 	if err := d.recovered(ctx, r); err != nil {
 		return 0, err
 	}
-	return time.Since(started), nil
+	return d.env.Now().Sub(started), nil
 }
 
 // poisoned wants the honest index to be of no use to those who have seen the highest version: only new keys help them.

@@ -98,8 +98,10 @@ func attacks() []attack {
 			}
 			return refusal(trust.Expired)
 		}},
-		{name: "endless-freeze", title: "nothing new for seventy days", ahead: 70 * 24 * time.Hour, do: freeze, needs: func(t theft) bool { return !t.has("claimed") && !t.has("targets") },
-			want: always(refusal(trust.Expired))},
+		{
+			name: "endless-freeze", title: "nothing new for seventy days", ahead: 70 * 24 * time.Hour, do: freeze, needs: func(t theft) bool { return !t.has("claimed") && !t.has("targets") },
+			want: always(refusal(trust.Expired)),
+		},
 		{name: "mix", title: "the list of one moment with the files of another", do: mixAndMatch, want: func(_ theft, met bool, _ string) string {
 			if met {
 				return "newest" // he has those files, and does not ask for them
@@ -368,9 +370,9 @@ func (d *drill) loot() error {
 			if !strings.HasSuffix(e.Name(), ".key") {
 				continue
 			}
-			data, err := os.ReadFile(filepath.Join(d.dir, from, e.Name())) //nolint:gosec // the drill's own folder
+			data, err := os.ReadFile(filepath.Join(d.dir, from, e.Name()))
 			if err == nil {
-				err = os.WriteFile(filepath.Join(d.dir, "loot", e.Name()), data, 0o600)
+				err = os.WriteFile(filepath.Join(d.dir, "loot", e.Name()), data, 0o600) //nolint:gosec // the drill's own folder
 			}
 			if err != nil {
 				return fmt.Errorf("stealing keys: %w", err)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -217,30 +218,16 @@ func (f *forger) release(ctx context.Context, name string) error {
 	}
 	return f.edit(ctx, policy.ProjectRole(project), f.projectHolder(name), func(signed object) {
 		list := member(signed, "targets")
-		for _, path := range slices.Sorted(mapsKeys(list)) { // an honest entry is the pattern
-			custom := object{}
-			for k, v := range member(list, path, "custom") {
-				if k != "core-metadata" {
-					custom[k] = v
-				}
-			}
-			custom["version"] = forgedVersion
-			list[string(f.layout.Path(project, filename))] = object{
-				"length": len(made.Data), "hashes": object{"sha256": hex.EncodeToString(sum[:])}, "custom": custom,
-			}
-			break
+		custom := object{}
+		if honest := slices.Sorted(maps.Keys(list)); len(honest) > 0 { // an entry to go by
+			maps.Copy(custom, member(list, honest[0], "custom"))
+		}
+		delete(custom, "core-metadata")
+		custom["version"] = forgedVersion
+		list[string(f.layout.Path(project, filename))] = object{
+			"length": len(made.Data), "hashes": object{"sha256": hex.EncodeToString(sum[:])}, "custom": custom,
 		}
 	})
-}
-
-func mapsKeys(m object) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // projectHolder is with whose keys the thief signs the list of a project.

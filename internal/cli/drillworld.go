@@ -164,7 +164,7 @@ func (d *drill) releaseOf(ctx context.Context, project, version string) error {
 	keys := map[string][]string{drillClaimed: {"maya/maya.key", "maya/noor.key"}, drillRecent: {"maya/maya.key"}}[project]
 	if project == drillClaimed {
 		if _, err := os.Stat(filepath.Join(d.dir, "maya", "keys-of-"+drillClaimed)); err == nil {
-			data, err := os.ReadFile(filepath.Join(d.dir, "maya", "keys-of-"+drillClaimed)) //nolint:gosec // the drill's own folder
+			data, err := os.ReadFile(filepath.Join(d.dir, "maya", "keys-of-"+drillClaimed))
 			if err != nil {
 				return fmt.Errorf("reading who signs %s: %w", project, err)
 			}

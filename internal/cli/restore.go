@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -168,18 +169,8 @@ func compareBackup(ctx context.Context, then, now *publish.View, except map[stri
 			}
 		}
 	}
-	slices.SortFunc(answer.Projects, func(a, b restored) int { return compareText(a.Project, b.Project) })
+	slices.SortFunc(answer.Projects, func(a, b restored) int { return strings.Compare(a.Project, b.Project) })
 	return answer, nil
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // compareProject says what has to be done about a project; nil: nothing.

@@ -151,7 +151,7 @@ func (v *View) Listed(ctx context.Context, p pypi.Project) (*Listed, error) {
 	list, err := ceremony.Role(v.set, load, append(chain, role)...)
 	if err != nil {
 		out.Problem = err
-		return out, nil
+		return out, nil //nolint:nilerr // it is in what is returned
 	}
 	out.Version = list.Version()
 	for t := range list.All() {
