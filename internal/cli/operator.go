@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/bailiwick/internal/durable"
+	"example.com/bailiwick/internal/ledger"
 )
 
 // operatorVariable names the environment variable that holds an operator token.
@@ -142,10 +143,13 @@ func socketOperator(ctx context.Context, env *Env, data string) (*operator, erro
 	return o, nil
 }
 
-// explainFolder says what to do where a folder belongs to somebody else.
+// explainFolder says what to do where a folder belongs to somebody else, who lets others read it or does not.
 func explainFolder(data string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s belongs to another user: run this as the one that the server runs as, or use --index with an operator token (%w)", data, err)
+	case errors.Is(err, ledger.ErrReadOnly):
+		return fmt.Errorf("the ledger in %s can not be written by this user: run this as the one that the server runs as, or use --index with an operator token (%w)", data, err)
 	}
 	return err
 }

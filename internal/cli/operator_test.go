@@ -2,6 +2,9 @@ package cli_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/cli"
+	"example.com/bailiwick/internal/ledger"
 )
 
 // TestOperator tells the stories of testdata/operate: what an operator types and sees. The commands of
@@ -85,5 +89,19 @@ func TestOperatorGuideIsWhole(t *testing.T) {
 				t.Errorf("the guide lacks %s of bailiwick %s", word, command)
 			}
 		}
+	}
+}
+
+// TestFolderOfSomebodyElse: whoever may not open the data folder, or may not write into it, is told what to do instead.
+func TestFolderOfSomebodyElse(t *testing.T) {
+	for _, cause := range []error{fs.ErrPermission, ledger.ErrReadOnly} {
+		err := cli.ExplainFolder("/srv/index", fmt.Errorf("opening: %w", cause))
+		if text := err.Error(); !errors.Is(err, cause) || !strings.Contains(text, "/srv/index") || !strings.Contains(text, "use --index with an operator token") ||
+			!strings.Contains(text, "run this as the one that the server runs as") {
+			t.Errorf("%v is told as %q", cause, text)
+		}
+	}
+	if other := errors.New("other"); cli.ExplainFolder("/srv/index", other) != other { //nolint:errorlint // the very same
+		t.Error("another error is told as one of ownership")
 	}
 }

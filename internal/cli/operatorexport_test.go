@@ -17,5 +17,8 @@ func ListenControl(ctx context.Context, data string) (net.Listener, error) {
 // ErrLongSocket is for data folders whose path is too long.
 var ErrLongSocket = errLongSocket
 
+// ExplainFolder says what to do about a data folder that can not be opened.
+func ExplainFolder(data string, err error) error { return explainFolder(data, err) }
+
 // Choice names those who can sign.
 func Choice(names []string, need int) string { return choice(names, need) }

@@ -75,6 +75,9 @@ func (o *operator) export(ctx context.Context, ids []string, out string) error {
 	}
 	info, err := os.Stat(out)
 	folder := err == nil && info.IsDir()
+	if err == nil && !folder {
+		return errExisting(out)
+	}
 	if len(ids) > 1 && !folder {
 		return usagef("--out: for several requests it is a folder, which has to be there; %s is none", out)
 	}
@@ -94,9 +97,27 @@ func (o *operator) export(ctx context.Context, ids []string, out string) error {
 	return nil
 }
 
+// refuseExisting refuses to write over a file, before anything is asked of the index; fetchInto makes sure.
+func refuseExisting(path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return errExisting(path)
+	}
+	return nil // if something else is wrong with it, whoever writes it says so
+}
+
+func errExisting(path string) error {
+	return fmt.Errorf("%s is there already, and is not overwritten: name another file with --out", path)
+}
+
 // exportTo fetches a request into a new file, checks that it is the one that was asked for, and only then gives
 // the file its name.
 func (o *operator) exportTo(ctx context.Context, r *server.OperatorRequestAnswer, path string) error {
+	if err := refuseExisting(path); err != nil {
+		return err
+	}
 	request, err := o.fetchInto(ctx, r.ID, path)
 	if err != nil {
 		return err
@@ -123,7 +144,7 @@ func signedSoFar(r *sitting.Request) string {
 	return fmt.Sprintf("%d of %s", n, plural(len(r.Payloads), "role"))
 }
 
-// fetchInto writes an exported request to a path, durably, whole or not at all.
+// fetchInto writes an exported request to a new file, durably, whole or not at all.
 func (o *operator) fetchInto(ctx context.Context, id, path string) (*sitting.Request, error) {
 	folder, name := filepath.Dir(path), filepath.Base(path)
 	root, err := os.OpenRoot(folder)
@@ -144,12 +165,15 @@ func (o *operator) fetchInto(ctx context.Context, id, path string) (*sitting.Req
 		err = closed
 	}
 	if err == nil {
-		err = root.Rename(part, name)
+		err = durable.MoveNew(root, part, name)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = errExisting(path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ignoreAbsent(root.Remove(part)))
 	}
-	return request, durable.SyncDir(root, ".")
+	return request, nil
 }
 
 func ignoreAbsent(err error) error {

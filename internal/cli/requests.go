@@ -44,7 +44,7 @@ func newRequests(env *Env) *cobra.Command {
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&all, "all", false, "also those that were published, aborted, or have expired")
+	cmd.Flags().BoolVar(&all, "all", false, "also those that were published, aborted, overtaken by another, or have expired")
 	return cmd
 }
 
@@ -115,6 +115,8 @@ func closedText(r *server.OperatorRequestAnswer) string {
 		return fmt.Sprintf("published in publication %d", r.Publication)
 	case "aborted":
 		return "aborted; nothing of it was published"
+	case "overtaken":
+		return "overtaken: " + shown(r.Problem) + "; nothing of it was published"
 	case "expired":
 		return "expired on " + onDay(r.Expires) + "; nothing of it was published"
 	}

@@ -172,7 +172,7 @@ func createFile(path string, data []byte) error {
 	defer func() { _ = dir.Close() }() // what was written is synced
 	err = durable.Create(dir, filepath.Base(path), data, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s is there already, and is not overwritten: name another file with --out", path)
+		return errExisting(path)
 	}
 	return err //nolint:wrapcheck // names the file
 }

@@ -57,6 +57,9 @@ func newRotate(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := refuseExisting(spec.out); err != nil {
+				return err
+			}
 			return withOperator(cmd.Context(), env, &spec.flags, true, func(o *operator) error { return spec.run(cmd.Context(), o, roles) })
 		},
 	}

@@ -39,7 +39,7 @@ func newSitting(env *Env) *cobra.Command {
 type planSpec struct {
 	out, minAge, popular, by, note string
 	only, except, park             []string
-	noRenew, asJSON                bool
+	noRenew, renewAll, asJSON      bool
 }
 
 func newSittingPlan(env *Env, flags *operatorFlags) *cobra.Command {
@@ -50,13 +50,16 @@ func newSittingPlan(env *Env, flags *operatorFlags) *cobra.Command {
 		Long: "Draw up a sitting on the newest publication, and say what it would change: counts first, then what deserves a\n" +
 			"look before anyone signs. It promotes every project whose claim is two weeks old (--min-age), but for those of\n" +
 			"--except; --only names all that are to be promoted, whatever their age. It takes in changes of keys that wait for\n" +
-			"the offline key, and whatever expires before the next sitting.\n\n" +
+			"the offline key, and whatever expires before the next sitting. If that is nothing at all, no request is made.\n\n" +
 			"--popular is a file with the names of projects, one a line, the most popular first: they are pointed out.",
 		Example: "  bailiwick sitting plan --out sitting.request\n  bailiwick sitting plan --only flask --only werkzeug --out sitting.request",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := spec.body()
 			if err != nil {
+				return err
+			}
+			if err := refuseExisting(spec.out); err != nil {
 				return err
 			}
 			return withOperator(cmd.Context(), env, flags, false, func(o *operator) error { return o.plan(cmd.Context(), body, &spec) })
@@ -72,6 +75,7 @@ func newSittingPlan(env *Env, flags *operatorFlags) *cobra.Command {
 	f.StringVar(&spec.by, "by", "", "your `name`, for those who sign")
 	f.StringVar(&spec.note, "note", "", "`text` for those who sign")
 	f.BoolVar(&spec.noRenew, "no-renew", false, "leave out what merely expires before the next sitting")
+	f.BoolVar(&spec.renewAll, "renew-all", false, "sign every offline role but root anew, due or not")
 	f.BoolVar(&spec.asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -84,7 +88,10 @@ const (
 
 // body is what the index is asked.
 func (p *planSpec) body() (*server.SittingBody, error) {
-	body := &server.SittingBody{Promote: true, Renew: !p.noRenew, By: p.by, Note: p.note}
+	if p.noRenew && p.renewAll {
+		return nil, usagef("--renew-all renews everything, and --no-renew nothing: give one of them")
+	}
+	body := &server.SittingBody{Promote: true, Renew: !p.noRenew, All: p.renewAll, By: p.by, Note: p.note}
 	age, err := parseAge(p.minAge)
 	if err != nil {
 		return nil, exit(exitUsage, fmt.Errorf("--min-age: %w", err))
@@ -151,13 +158,19 @@ func readPopular(path string) ([]string, error) {
 	return names, nil
 }
 
+// plannedAnswer is what the index answers: a sitting, or that there is nothing to do.
+type plannedAnswer struct {
+	server.SittingAnswer
+	Nothing *server.NothingToDoAnswer `json:"nothing"`
+}
+
 // planSitting asks the index for a plan.
-func (o *operator) planSitting(ctx context.Context, body *server.SittingBody) (*server.SittingAnswer, error) {
+func (o *operator) planSitting(ctx context.Context, body *server.SittingBody) (*plannedAnswer, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("writing the wishes: %w", err)
 	}
-	var answer server.SittingAnswer
+	var answer plannedAnswer
 	_, err = o.api.call(ctx, http.MethodPost, operatorAPI+"/sittings", data, &answer)
 	return &answer, err
 }
@@ -167,8 +180,15 @@ func (o *operator) plan(ctx context.Context, body *server.SittingBody, spec *pla
 	if err != nil {
 		return err
 	}
+	if answer.Nothing != nil {
+		if spec.asJSON {
+			return writeJSONTo(o.env.Stdout, server.NothingAnswer{Nothing: *answer.Nothing})
+		}
+		message(o.env, "nothing to do: %s", spec.nothing(answer.Nothing))
+		return nil
+	}
 	if spec.asJSON {
-		if err := writeJSONTo(o.env.Stdout, answer); err != nil {
+		if err := writeJSONTo(o.env.Stdout, answer.SittingAnswer); err != nil {
 			return err
 		}
 	} else {
@@ -183,6 +203,29 @@ func (o *operator) plan(ctx context.Context, body *server.SittingBody, spec *pla
 	return o.exportTo(ctx, &answer.OperatorRequestAnswer, spec.out)
 }
 
+// nothing says why there is no sitting to hold.
+func (p *planSpec) nothing(n *server.NothingToDoAnswer) string {
+	claims := "no claim waits to be promoted"
+	if len(p.only)+len(p.except) > 0 {
+		claims = "no other claim waits to be promoted"
+	}
+	if n.Waiting > 0 {
+		claims = fmt.Sprintf("no claim is old enough (--min-age %s; %s", p.minAge, plural(n.Waiting, "project")+" wait")
+		if n.Waiting == 1 {
+			claims += "s"
+		}
+		if n.First != nil {
+			claims += ", the first until " + onDay(*n.First)
+		}
+		claims += ")"
+	}
+	due := "nothing is due before " + onDay(n.Due)
+	if p.noRenew {
+		due = "nothing is to be renewed (--no-renew)"
+	}
+	return claims + "; " + due + "; --renew-all signs everything anyway"
+}
+
 func newSittingExport(env *Env, flags *operatorFlags) *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
@@ -194,6 +237,9 @@ func newSittingExport(env *Env, flags *operatorFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
 				return usagef("--out is missing: name the file that goes to the offline keys")
+			}
+			if err := refuseExisting(out); err != nil {
+				return err
 			}
 			return withOperator(cmd.Context(), env, flags, false, func(o *operator) error {
 				r, err := o.openSitting(cmd.Context())

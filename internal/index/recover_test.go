@@ -347,23 +347,23 @@ func TestR31WhatMayBeAsked(t *testing.T) {
 	d.Edit.Members = map[string][]byte{ceremony.RecoveryMember: ceremony.RecoveryValue(m.carol.Public())}
 	m.propose(m.request("flask", d, m.alice))
 	staged := m.stage(wheel("flask", "2"))
-	recover := func(keys ...key.Signer) publishtest.Draft {
+	bringBack := func(keys ...key.Signer) publishtest.Draft {
 		return publishtest.Draft{
 			Kind: ceremony.Recover, Keys: keys, Threshold: 1, Edit: repo.TargetsEdit{Members: map[string][]byte{ceremony.RecoveryMember: nil}},
 		}
 	}
-	more := recover(m.bob)
+	more := bringBack(m.bob)
 	more.Add = []publish.File{staged}
 	m.refuses(m.request("flask", more, m.bob), ceremony.Altered)
-	keeps := recover(m.bob)
+	keeps := bringBack(m.bob)
 	keeps.Edit.Members = nil
 	m.refuses(m.request("flask", keeps, m.bob), ceremony.Key)
-	m.refuses(m.request("flask", recover(m.alice), m.alice), ceremony.Key)
-	m.refuses(m.request("flask", recover(m.bob), m.thief), ceremony.ForeignKey)
-	m.refuses(m.request("flask", recover(m.online[policy.KeyRegistry]), m.online[policy.KeyRegistry]), ceremony.Key)
-	m.refuses(m.request("oldlib", recover(m.bob), m.bob), ceremony.NotClaimed)
+	m.refuses(m.request("flask", bringBack(m.alice), m.alice), ceremony.Key)
+	m.refuses(m.request("flask", bringBack(m.bob), m.thief), ceremony.ForeignKey)
+	m.refuses(m.request("flask", bringBack(m.online[policy.KeyRegistry]), m.online[policy.KeyRegistry]), ceremony.Key)
+	m.refuses(m.request("oldlib", bringBack(m.bob), m.bob), ceremony.NotClaimed)
 	// One of two new keys: it waits for the other, and can not be announced.
-	half := m.request("flask", recover(m.bob, m.thief), m.bob)
+	half := m.request("flask", bringBack(m.bob, m.thief), m.bob)
 	m.waits(half)
 	_, err := m.index.AnnounceRecovery(t.Context(), m.index.Operator(), index.Announcement{Project: project(t, "flask"), Because: "lost", Request: half.ID(), Delay: publish.MinRecoveryDelay})
 	var refusal *index.Refusal

@@ -300,15 +300,16 @@ func (s *signing) write() (*sitting.Verdict, error) {
 func (s *signing) report(n int, v *sitting.Verdict) {
 	out := s.env.Stdout
 	_, _ = fmt.Fprintf(out, "\nsigned. %s holds %s\n", s.flags.out, plural(n, "new signature"))
-	if len(v.Missing) > 0 {
-		_, _ = fmt.Fprintf(out, "  missing  %s\n  next     give %s to the next holder, or carry it back: the index merges copies that were signed apart\n", missing(v), filepath.Base(s.flags.out))
-		return
-	}
 	back := "bailiwick request import"
 	if s.request.IsFirst() {
 		back = "bailiwick init --resume"
 	}
-	_, _ = fmt.Fprintf(out, "  next     carry it back: %s %s\n", back, filepath.Base(s.flags.out))
+	back += " " + filepath.Base(s.flags.out)
+	if len(v.Missing) > 0 {
+		_, _ = fmt.Fprintf(out, "  missing  %s\n  next     give %s to the next holder, or carry it back (%s): copies that were signed apart are merged\n", missing(v), filepath.Base(s.flags.out), back)
+		return
+	}
+	_, _ = fmt.Fprintf(out, "  next     carry it back: %s\n", back)
 }
 
 // missing says whose signatures a request still needs.

@@ -110,8 +110,8 @@ func TestR8HoldersSignApart(t *testing.T) {
 		d := newDesk(t)
 		out := d.path("signed")
 		s := d.does("--yes", "--out", out, "--key", w.keyFile(d.dir, holder.role, holder.n), file)
-		if _, after, _ := strings.Cut(s.stdout, "signed. "); !strings.Contains(after, "missing") {
-			t.Errorf("%d: does not say that others are missing:\n%s", i, s.stdout)
+		if _, after, _ := strings.Cut(s.stdout, "signed. "); !strings.Contains(after, "missing") || !strings.Contains(after, "carry it back (bailiwick init --resume signed)") {
+			t.Errorf("%d: does not say that others are missing, and where it goes:\n%s", i, s.stdout)
 		}
 		file = out
 	}
