@@ -365,8 +365,13 @@ func (d *drill) recovered(ctx context.Context, r *drillRow) error {
 	homes := append([]string{"user", "later-newcomer"}, d.homes...)
 	for _, home := range homes {
 		if r.lost {
+			if home != homes[0] { // the same again
+				d.out = io.Discard
+			}
 			d.typed = nil
-			if err := d.newPin(ctx, home); err != nil {
+			err := d.newPin(ctx, home)
+			d.out = out
+			if err != nil {
 				return err
 			}
 			if home == homes[0] {
