@@ -202,6 +202,15 @@ func TestR65AuditFinds(t *testing.T) {
 			func(w *world, _ *testing.T) { w.entries = append(w.entries, w.entries[2]) },
 			[]string{"entry 4, project.flask: it was promoted already, in entry 3 or before"},
 		},
+		"a claim taken back that offline keys vouch for": {
+			func(w *world, _ *testing.T) {
+				w.entries = append(w.entries, record.Entry{Kind: record.Cleared, Role: "project.flask", Old: w.entries[0].New})
+			},
+			[]string{
+				"entry 4, project.flask: it is cleared, and the record says in entry 1 that offline keys vouch for it",
+				"project.flask: offline keys vouch for it, and the record does not tell that anybody claimed it",
+			},
+		},
 		"a recovery out of the blue": {
 			func(w *world, _ *testing.T) {
 				w.entries = append(w.entries, record.Entry{Kind: record.Recovered, Role: "project.flask", Old: w.entries[0].New, New: w.entries[0].New})
