@@ -207,7 +207,7 @@ func TestR65AuditFinds(t *testing.T) {
 				w.entries = append(w.entries, record.Entry{Kind: record.Cleared, Role: "project.flask", Old: w.entries[0].New})
 			},
 			[]string{
-				"entry 4, project.flask: it is cleared, and the record says in entry 1 that offline keys vouch for it",
+				"entry 4, project.flask: it is cleared, and the record says in entry 3 that offline keys vouch for it",
 				"project.flask: offline keys vouch for it, and the record does not tell that anybody claimed it",
 			},
 		},
