@@ -201,7 +201,7 @@ func settleCustody(data string, view *publish.View) (moved []policy.KeyRole, err
 		if err != nil {
 			return moved, err
 		}
-		here := names(a.KeyIDs(), onlineKeyPath(data, role)) || names(a.KeyIDs(), nextKeyPath(data, role))
+		here := slices.ContainsFunc(append(nextKeyPaths(data, role), onlineKeyPath(data, role)), func(path string) bool { return names(a.KeyIDs(), path) })
 		if here != config.isStrict(role) {
 			continue // as it says
 		}
@@ -237,10 +237,11 @@ func removeOnline(data string, role policy.KeyRole) error {
 		return fmt.Errorf("removing the old key of %s: %w", role, err)
 	}
 	defer func() { _ = root.Close() }() // what was removed in it is synced
-	for _, name := range []string{string(role) + ".key", nextKeyName(role)} {
-		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing the old key of %s: %w", role, err)
-		}
+	if err := root.Remove(string(role) + ".key"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the old key of %s: %w", role, err)
+	}
+	if err := removeNextKeys(root, role); err != nil {
+		return err
 	}
 	if err := durable.SyncDir(root, "."); err != nil {
 		return fmt.Errorf("removing the old key of %s: %w", role, err)

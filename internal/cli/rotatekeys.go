@@ -19,21 +19,37 @@ import (
 
 // A new online key waits beside the old one, as keys/ROLE.next.key, until the request that names it is
 // published. From then on the repository names it, and its file takes the place of the old one by one rename:
-// whatever breaks off, one of the two files holds the key that the repository names.
+// whatever breaks off, one of the files holds the key that the repository names.
+//
+// Every request gets a key of its own, also if one waits: whoever broke into the server may know that one, or have put it
+// there. The others wait on, as keys/ROLE.next-2.key and so on, because the request that is published may be an earlier
+// one, and go when one of them has taken over.
 
-func nextKeyPath(data string, role policy.KeyRole) string {
-	return filepath.Join(data, keysFolder, nextKeyName(role))
+// maxNextKeys bounds the keys that wait for a role.
+const maxNextKeys = 16
+
+// nextKeyName is how the key that was made as the nth is called.
+func nextKeyName(role policy.KeyRole, n int) string {
+	if n == 1 {
+		return string(role) + ".next.key"
+	}
+	return fmt.Sprintf("%s.next-%d.key", role, n)
 }
 
-func nextKeyName(role policy.KeyRole) string { return string(role) + ".next.key" }
-
-// makeNextKey returns the key that waits for a role, made if there is none.
-func makeNextKey(data string, role policy.KeyRole) (key.Signer, error) {
-	path := nextKeyPath(data, role)
-	k, err := keys.LoadOnline(path)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return k, err //nolint:wrapcheck // names the file
+// nextKeyPaths are the keys that wait for a role, in the order of their names.
+func nextKeyPaths(data string, role policy.KeyRole) []string {
+	var found []string
+	for n := range maxNextKeys {
+		path := filepath.Join(data, keysFolder, nextKeyName(role, n+1))
+		if _, err := os.Lstat(path); err == nil {
+			found = append(found, path)
+		}
 	}
+	return found
+}
+
+// makeNextKey makes the key that a request gives to a role.
+func makeNextKey(data string, role policy.KeyRole) (key.Signer, error) {
 	config, err := readSettings(data)
 	if err != nil {
 		return nil, err
@@ -41,16 +57,18 @@ func makeNextKey(data string, role policy.KeyRole) (key.Signer, error) {
 	if _, err := os.Lstat(onlineKeyPath(data, role)); err != nil && !config.isStrict(role) {
 		return nil, fmt.Errorf("the server holds no key of %s, so it makes none: %w", role, err)
 	}
-	if k, err = keys.Generate(string(role)); err != nil {
+	k, err := keys.Generate(string(role))
+	if err != nil {
 		return nil, err //nolint:wrapcheck // names the key
 	}
-	return k, keys.CreateOnline(path, k) //nolint:wrapcheck // names the file
-}
-
-// hasNextKey reports whether a key waits for a role.
-func hasNextKey(data string, role policy.KeyRole) bool {
-	_, err := os.Lstat(nextKeyPath(data, role))
-	return err == nil
+	for n := range maxNextKeys {
+		err := keys.CreateOnline(filepath.Join(data, keysFolder, nextKeyName(role, n+1)), k)
+		if err == nil || !errors.Is(err, fs.ErrExist) {
+			return k, err //nolint:wrapcheck // names the file
+		}
+	}
+	return nil, fmt.Errorf("%d keys of %s wait already: abort the requests that name them, stop the server, and remove %s",
+		maxNextKeys, role, filepath.Join(data, keysFolder, string(role)+".next*.key"))
 }
 
 // loadNextKeys loads the keys that wait.
@@ -60,12 +78,11 @@ func loadNextKeys(data string) ([]key.Signer, error) {
 		if !role.Online() {
 			continue
 		}
-		k, err := keys.LoadOnline(nextKeyPath(data, role))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return nil, fmt.Errorf("loading the new key of %s: %w", role, err)
-		default:
+		for _, path := range nextKeyPaths(data, role) {
+			k, err := keys.LoadOnline(path)
+			if err != nil {
+				return nil, fmt.Errorf("loading a new key of %s: %w", role, err)
+			}
 			waiting = append(waiting, k)
 		}
 	}
@@ -80,24 +97,28 @@ func settleKeys(data string, view *publish.View) ([]policy.KeyRole, error) {
 		if !role.Online() {
 			continue
 		}
-		k, err := keys.Show(nextKeyPath(data, role))
-		if errors.Is(err, fs.ErrNotExist) {
+		waiting := nextKeyPaths(data, role)
+		if len(waiting) == 0 {
 			continue
-		}
-		if err != nil {
-			return done, fmt.Errorf("looking at the new key of %s: %w", role, err)
 		}
 		a, err := onlineAuthority(view, role)
 		if err != nil {
 			return done, err
 		}
-		if _, named := a.Key(k.Public.ID()); !named {
-			continue // its request has not been published, or was given up
+		for _, path := range waiting {
+			k, err := keys.Show(path)
+			if err != nil {
+				return done, fmt.Errorf("looking at a new key of %s: %w", role, err)
+			}
+			if _, named := a.Key(k.Public.ID()); !named {
+				continue // its request has not been published, or was given up
+			}
+			if err := replaceKey(data, role, filepath.Base(path)); err != nil {
+				return done, err
+			}
+			done = append(done, role)
+			break
 		}
-		if err := replaceKey(data, role); err != nil {
-			return done, err
-		}
-		done = append(done, role)
 	}
 	return done, nil
 }
@@ -115,18 +136,30 @@ func onlineAuthority(view *publish.View, role policy.KeyRole) (tuf.Authority, er
 	return held.Authorities[role], nil
 }
 
-// replaceKey puts a key that waited in the place of the old one, which is gone then.
-func replaceKey(data string, role policy.KeyRole) error {
+// replaceKey puts a key that waited in the place of the old one, which is gone then. What else waits was for requests that
+// are stale now.
+func replaceKey(data string, role policy.KeyRole, name string) error {
 	root, err := os.OpenRoot(filepath.Join(data, keysFolder))
 	if err != nil {
 		return fmt.Errorf("putting the new key of %s in its place: %w", role, err)
 	}
 	defer func() { _ = root.Close() }() // what was renamed in it is synced
-	if err := root.Rename(nextKeyName(role), string(role)+".key"); err != nil {
+	if err := root.Rename(name, string(role)+".key"); err != nil {
 		return fmt.Errorf("putting the new key of %s in its place: %w", role, err)
 	}
 	if err := durable.SyncDir(root, "."); err != nil {
 		return fmt.Errorf("putting the new key of %s in its place: %w", role, err)
+	}
+	return removeNextKeys(root, role)
+}
+
+// removeNextKeys removes the keys that wait for a role. The caller syncs the folder, if a key that comes back is more than a
+// nuisance.
+func removeNextKeys(root *os.Root, role policy.KeyRole) error {
+	for n := range maxNextKeys {
+		if err := root.Remove(nextKeyName(role, n+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a key that waited for %s: %w", role, err)
+		}
 	}
 	return nil
 }

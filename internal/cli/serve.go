@@ -316,7 +316,7 @@ func loadOnline(data string, config *settings) (publish.Signers, error) {
 			continue
 		}
 		k, err := keys.LoadOnline(onlineKeyPath(data, role))
-		if errors.Is(err, fs.ErrNotExist) && hasNextKey(data, role) {
+		if errors.Is(err, fs.ErrNotExist) && len(nextKeyPaths(data, role)) > 0 {
 			continue // it has taken over, and was not put into its place yet
 		}
 		if errors.Is(err, fs.ErrNotExist) {
