@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/bailiwick/internal/durable"
@@ -18,6 +19,7 @@ import (
 	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
+	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf/key"
 )
 
@@ -168,7 +170,8 @@ func strictKeyIDs(view *publish.View, config *settings) ([]key.ID, error) {
 	return ids, nil
 }
 
-// signerKey returns the key that the signer brings for a role: one that does not sign already.
+// signerKey returns the key that the signer brings for a role: the one that does not sign already, and never did. Files of keys
+// that were replaced stay in the signer's folder, and one that was stolen must not come back.
 func (s *openedServer) signerKey(role policy.KeyRole) (*key.Public, error) {
 	if !slices.Contains(movable(), role) {
 		return nil, fmt.Errorf("the key of %s stays on the server", role)
@@ -181,12 +184,50 @@ func (s *openedServer) signerKey(role policy.KeyRole) (*key.Public, error) {
 	if err != nil {
 		return nil, err
 	}
+	replaced, err := replacedKeys(context.Background(), s.publisher)
+	if err != nil {
+		return nil, err
+	}
+	var fresh []*key.Public
+	var ids []string
 	for _, k := range status.Keys {
-		if _, signs := a.Key(k.Public.ID()); k.Name == string(role) && !signs {
-			return k.Public, nil
+		if _, signs := a.Key(k.Public.ID()); k.Name == string(role) && !signs && !replaced[k.Public.ID()] {
+			fresh, ids = append(fresh, k.Public), append(ids, fmt.Sprintf("%.8s", k.Public.ID()))
 		}
 	}
-	return nil, fmt.Errorf("the signer that is connected has no other key for %s than those that sign now: make one on its machine with bailiwick signer new-key %s, start the signer anew, then try again", role, role)
+	switch len(fresh) {
+	case 1:
+		return fresh[0], nil
+	case 0:
+	default:
+		return nil, fmt.Errorf("the signer that is connected has %d keys for %s that could be meant (%s): remove the files of all but one on its machine, start the signer anew, then try again",
+			len(fresh), role, strings.Join(ids, ", "))
+	}
+	return nil, fmt.Errorf("the signer that is connected has no other key for %s than those that sign now or were replaced: make one on its machine with bailiwick signer new-key %s, start the signer anew, then try again", role, role)
+}
+
+// replacedKeys returns the keys of the index itself that were replaced, as its record says.
+func replacedKeys(ctx context.Context, p *publish.Publisher) (map[key.ID]bool, error) {
+	const page = 1000
+	gone := make(map[key.ID]bool)
+	for from := int64(1); ; {
+		entries, err := p.Record(ctx, from, page)
+		if err != nil {
+			return nil, fmt.Errorf("reading which keys were replaced: %w", err)
+		}
+		if len(entries) == 0 {
+			return gone, nil
+		}
+		for i := range entries {
+			if kind := entries[i].Kind; kind != record.KeysChanged && kind != record.Root {
+				continue
+			}
+			for _, id := range entries[i].Old.IDs {
+				gone[id] = gone[id] || !slices.Contains(entries[i].New.IDs, id)
+			}
+		}
+		from += int64(len(entries))
+	}
 }
 
 // settleCustody notes in the configuration where the keys are that the repository names since an operators'
