@@ -137,7 +137,7 @@ func runSigner(ctx context.Context, env *Env, spec signerSpec) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.memory.Close()) }()
+	defer func() { err = errors.Join(err, s.index.store.flush(), s.memory.Close()) }()
 	return s.run(ctx)
 }
 
@@ -323,6 +323,11 @@ func (s *signing) run(ctx context.Context) error {
 		case troubled != "":
 			message(s.env, "connected to %s again", redactURL(s.url))
 		}
+		if proposal == nil {
+			if err := s.index.store.flush(); err != nil {
+				message(s.env, "what was verified can not be kept (%v); trying again", err)
+			}
+		}
 		wait, troubled, turn.Hello, turn.Answer = 0, "", false, nil
 		if proposal != nil {
 			turn.Answer = s.consider(ctx, proposal)
@@ -421,6 +426,7 @@ func (p *patientReader) Read(b []byte) (int, error) {
 // signerIndex is a custody.Repository: the index as this signer verifies it.
 type signerIndex struct {
 	client  *client.Client
+	store   *signerStore
 	fetcher *client.HTTPFetcher
 	at      time.Time
 }
@@ -437,7 +443,8 @@ func newSignerIndex(in *installer, url, folder string, root []byte) (*signerInde
 	if err != nil {
 		return nil, fmt.Errorf("opening what was verified before: %w", err)
 	}
-	x.client, err = client.New(client.Config{Fetcher: x.fetcher, Store: store, Root: root, Now: func() time.Time { return x.at }})
+	x.store = newSignerStore(store)
+	x.client, err = client.New(client.Config{Fetcher: x.fetcher, Store: x.store, Root: root, Now: func() time.Time { return x.at }})
 	if err != nil {
 		return nil, exit(exitRefused, fmt.Errorf("the pinned root can not be used: %w", err))
 	}

@@ -30,7 +30,7 @@ import (
 // world is an index in strict custody: a publisher that holds the timestamp key, a signer that holds the registry
 // and snapshot keys, and a clock.
 type world struct {
-	*testing.T
+	testing.TB
 	l      *ledger.Memory
 	keys   publishtest.Keys
 	clock  *clock
@@ -72,9 +72,9 @@ func (c *counted) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	return c.Signer.Sign(ctx, message)
 }
 
-func newWorld(t *testing.T, o publishtest.Options) *world {
+func newWorld(t testing.TB, o publishtest.Options) *world {
 	t.Helper()
-	w := &world{T: t, l: ledger.NewMemory(), clock: &clock{at: publishtest.Start()}, memory: &memory{}, desk: &desk{}}
+	w := &world{TB: t, l: ledger.NewMemory(), clock: &clock{at: publishtest.Start()}, memory: &memory{}, desk: &desk{}}
 	w.keys = publishtest.Create(t, w.l, o)
 	for _, role := range []policy.KeyRole{policy.KeyRegistry, policy.KeySnapshot} {
 		w.hold(w.keys[role])

@@ -129,8 +129,8 @@ func TestR3SignerEndsWell(t *testing.T) {
 	s.stop(t)
 }
 
-// uploadNow uploads a wheel, wants it to be published with the answer, and returns how long that took.
-func uploadNow(t testing.TB, s *site, n int) time.Duration {
+// uploadNow uploads a wheel and wants it to be published with the answer.
+func uploadNow(t testing.TB, s *site, n int) {
 	t.Helper()
 	f := distmake.Wheel("measured", fmt.Sprintf("%d.0", n), distmake.Options{})
 	sum := sha256.Sum256(f.Data)
@@ -160,16 +160,13 @@ func uploadNow(t testing.TB, s *site, n int) time.Duration {
 	}
 	r.Header.Set("Content-Type", form.FormDataContentType())
 	r.SetBasicAuth("__token__", s.token)
-	start := time.Now()
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	took := time.Since(start)
 	body, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("upload %d: %s %s\n%s", n, resp.Status, body, s.log)
 	}
-	return took
 }
