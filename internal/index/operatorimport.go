@@ -248,6 +248,9 @@ func (x *Index) keepOperator(ctx context.Context, a Actor, r *sitting.Request, v
 	}
 	id := r.ID()
 	if !known {
+		if err := x.roomForOperator(ctx, a); err != nil {
+			return err
+		}
 		fresh = newSignatures(&OperatorRequest{}, r) // of maintainers, who sign changes of their keys before
 		unsigned := r.Clone()
 		for i := range unsigned.Payloads {
@@ -271,6 +274,22 @@ func (x *Index) keepOperator(ctx context.Context, a Actor, r *sitting.Request, v
 		return fmt.Errorf("storing signatures for request %s: %w", id, err)
 	}
 	return nil
+}
+
+// roomForOperator refuses one more open request over the network when there are as many as a list shows: a stolen token could
+// fill the disk, and hide what is meant. Whoever holds the data folder, and the index itself, always have room.
+func (x *Index) roomForOperator(ctx context.Context, a Actor) error {
+	if a.id == controlID || a.id == serverID {
+		return nil
+	}
+	open, err := x.records.OperatorRequests(ctx, maxOperatorRequests, RequestOpen)
+	if err != nil {
+		return fmt.Errorf("counting the operators' signing requests: %w", err)
+	}
+	if len(open) < maxOperatorRequests {
+		return nil
+	}
+	return refuse(Conflict, "%d signing requests are open, and no more are kept: abort those that nobody wants (bailiwick requests, bailiwick request abort ID), and if you did not make them, revoke the token that they name", len(open))
 }
 
 // OperatorRequest returns an open signing request with all signatures that it has. The refusal is NotFound if there is none.

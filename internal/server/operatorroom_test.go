@@ -36,3 +36,25 @@ func TestFewImportsAtOnce(t *testing.T) {
 	b.operate(t, "POST", "/requests", strings.NewReader("no request"), ndjson).want(t, http.StatusServiceUnavailable).wantText(t, "try again")
 	b.control.do(t, "POST", "/api/v1/operator/requests", strings.NewReader("no request"), "Content-Type: "+server.OperatorRequestType).want(t, http.StatusBadRequest)
 }
+
+// TestOpenRequestsAreBounded: nor can it fill the disk with requests, or bury those that are meant.
+func TestOpenRequestsAreBounded(t *testing.T) {
+	b := newBureau(t, ledger.NewMemory(), publish.Config{})
+	plan := func(note int) *strings.Reader {
+		return strings.NewReader(fmt.Sprintf(`{"all":true,"note":"%d"}`, note))
+	}
+	const most, json = 200, "Content-Type: application/json"
+	for i := range most {
+		b.operate(t, "POST", "/sittings", plan(i), json).want(t, http.StatusCreated)
+	}
+	b.operate(t, "POST", "/sittings", plan(most), json).want(t, http.StatusConflict).wantText(t, "no more are kept")
+	list := decoded[server.OperatorRequestsAnswer](t, b.operate(t, "GET", "/requests", nil).want(t, http.StatusOK)).Requests
+	if len(list) != most || list[0].Note != "0" {
+		t.Errorf("%d requests are listed, the first is %+v", len(list), list[0])
+	}
+	b.control.do(t, "POST", "/api/v1/operator/sittings", plan(most), json).want(t, http.StatusCreated)
+	for _, r := range list[:2] {
+		b.operate(t, "DELETE", "/requests/"+r.ID, nil).want(t, http.StatusNoContent)
+	}
+	b.operate(t, "POST", "/sittings", plan(most+1), json).want(t, http.StatusCreated)
+}
