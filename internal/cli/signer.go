@@ -396,10 +396,15 @@ func (s *signing) ask(ctx context.Context, turn *custody.Turn) ([]byte, error) {
 		return nil, s.unreachable(err)
 	case resp.StatusCode == http.StatusOK:
 		return data, nil
-	case resp.StatusCode/100 == 4:
+	case resp.StatusCode/100 == 4 && !passes(resp.StatusCode):
 		return nil, fmt.Errorf("%w: %w", errNotLetIn, refusalOf(resp, data))
 	}
 	return nil, fmt.Errorf("%s: %w", redactURL(s.url), refusalOf(resp, data))
+}
+
+// passes reports whether an answer is about this moment and not about who asks.
+func passes(status int) bool {
+	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status == http.StatusTooEarly
 }
 
 func (s *signing) unreachable(err error) error {
