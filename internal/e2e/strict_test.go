@@ -137,8 +137,14 @@ func uploadNow(t testing.TB, s *site, n int) {
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
 	for _, field := range [][2]string{
-		{":action", "file_upload"}, {"protocol_version", "1"}, {"metadata_version", "2.1"}, {"name", "measured"},
-		{"version", fmt.Sprintf("%d.0", n)}, {"filetype", "bdist_wheel"}, {"pyversion", "py3"}, {"sha256_digest", hex.EncodeToString(sum[:])},
+		{":action", "file_upload"},
+		{"protocol_version", "1"},
+		{"metadata_version", "2.1"},
+		{"name", "measured"},
+		{"version", fmt.Sprintf("%d.0", n)},
+		{"filetype", "bdist_wheel"},
+		{"pyversion", "py3"},
+		{"sha256_digest", hex.EncodeToString(sum[:])},
 	} {
 		if err := form.WriteField(field[0], field[1]); err != nil {
 			t.Fatal(err)
