@@ -143,14 +143,22 @@ func holdersEdit(base, next policy.Document) map[string][]byte {
 }
 
 // sameNames refuses other names for keys that stay: people go by them, when they read who comes and who goes, and when
-// they say whose key is to go. A key comes with its name and takes it along.
+// they say whose key is to go. A key comes with its name and takes it along; and beside names of the keys that are listed
+// there is nothing, which nobody would be shown.
 func sameNames(role tuf.RoleName, base, next policy.Document, stay ...tuf.Authority) error {
 	now := policy.HoldersOf(next)
+	var listed []key.ID
+	for _, a := range stay {
+		listed = append(listed, a.KeyIDs()...)
+	}
 	for id, was := range policy.HoldersOf(base) {
-		listed := slices.ContainsFunc(stay, func(a tuf.Authority) bool { return slices.Contains(a.KeyIDs(), id) })
-		if name, named := now[id]; named && name != was || !named && listed {
+		if name, named := now[id]; named && name != was || !named && slices.Contains(listed, id) {
 			return refuse(NotAllowed, role, "the payload of %s takes the name %s from key %s, which stays; a key keeps the name that it came with, so do not sign", role, was, short(id))
 		}
+	}
+	before, _ := base.Member(policy.HoldersMember)
+	if after, has := next.Member(policy.HoldersMember); has && !bytes.Equal(before, after) && !bytes.Equal(after, policy.EncodeHolders(now, listed...)) {
+		return refuse(NotAllowed, role, "the payload of %s says more in %q than who holds the keys that it lists, so do not sign", role, policy.HoldersMember)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"example.com/bailiwick/tuf/repo"
 )
 
-// roots makes the request for a next root that no planner would make: its holders are sent it by a thief, or by one of them.
+// nextRoot makes the request for a next root that no planner would make: its holders are sent it by a thief, or by one of them.
 func (w *world) nextRoot(edit repo.RootEdit, expires time.Time) *sitting.Request {
 	w.tb.Helper()
 	r, err := w.rotate(w.change(policy.KeyRoot, 2, "alice", "bob", "zoe"))
@@ -46,6 +46,15 @@ func TestHoldersAreNotRenamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := sitting.Judge(w.nextRoot(repo.RootEdit{Members: named(names, alice, bob, carol)}, year), w.now)
 			wantRefused(t, err, sitting.NotAllowed, "name")
+		})
+	}
+	for name, member := range map[string]string{
+		"of somebody else's key": `{"` + string(w.key("zoe").Public().ID()) + `":"carol","` + string(alice) + `":"alice","` + string(bob) + `":"bob","` + string(carol) + `":"carol"}`,
+		"and something else":     `{"` + string(alice) + `":"alice","` + string(bob) + `":"bob","` + string(carol) + `":"carol","x":"y"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := sitting.Judge(w.nextRoot(repo.RootEdit{Members: map[string][]byte{policy.HoldersMember: []byte(member)}}, year), w.now)
+			wantRefused(t, err, sitting.NotAllowed, "more")
 		})
 	}
 	t.Run("with a change of keys", func(t *testing.T) {
