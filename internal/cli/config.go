@@ -190,10 +190,13 @@ func indexURL(s string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// redactURL is a URL for messages: without its user and password.
+// redactURL is a URL for messages: without its user and password, also if it can not be read.
 func redactURL(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
+	if err != nil || u.Opaque != "" {
+		return s[strings.LastIndexByte(s, '@')+1:]
+	}
+	if u.User == nil {
 		return s
 	}
 	u.User = nil
