@@ -22,11 +22,13 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"example.com/bailiwick/internal/keys"
+	"example.com/bailiwick/internal/keys/prompt"
 )
 
 // Env is everything a command takes from the world besides files and the network.
@@ -100,7 +102,7 @@ func Main(ctx context.Context, args []string, env *Env) int {
 	if coded.err == nil {
 		return coded.code
 	}
-	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
+	if errors.Is(err, prompt.ErrInterrupted) || ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
 		message(env, "interrupted")
 		return exitInterrupted
 	}
@@ -140,7 +142,8 @@ func newRoot(env *Env) *cobra.Command {
 	return root
 }
 
-// markUsage gives every complaint about positional arguments the exit code of wrong usage.
+// markUsage gives every complaint about positional arguments the exit code of wrong usage, and says
+// which ones the command takes: cobra only counts them.
 func markUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -149,7 +152,11 @@ func markUsage(cmd *cobra.Command) {
 			if err == nil || errors.As(err, &coded) {
 				return err
 			}
-			return exit(exitUsage, err)
+			got := "no argument"
+			if len(args) > 0 {
+				got = plural(len(args), "argument")
+			}
+			return usagef("%s got %s: it is %s", cmd.CommandPath(), got, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
 		}
 	}
 	for _, sub := range cmd.Commands() {

@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/keys"
+	"example.com/bailiwick/internal/keys/prompt"
 	"example.com/bailiwick/internal/sitting"
 )
 
@@ -99,7 +100,7 @@ func Main(ctx context.Context, args []string, env *Env) int {
 	case errors.As(err, &refused):
 		code = exitRefused
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if errors.Is(err, prompt.ErrInterrupted) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		code = exitInterrupted
 		var went *interruptedError
 		if !errors.As(err, &went) {

@@ -32,8 +32,13 @@ const (
 	MaxPassphrase = 1024
 )
 
-// ErrNothing says that the person at the terminal gave no answer, by Ctrl-C, Ctrl-D or three failures.
-var ErrNothing = errors.New("no passphrase was given")
+// ErrNothing says that the person at the terminal gave no answer, by Ctrl-D.
+var ErrNothing = errors.New("no answer was given")
+
+// ErrInterrupted says that the person at the terminal pressed Ctrl-C at a secret. A terminal that does
+// not echo hands that over as a byte and sends no signal, so no context ends by it; it counts as
+// [context.Canceled] all the same.
+var ErrInterrupted = fmt.Errorf("interrupted: %w", context.Canceled)
 
 // CheckPassphrase holds a passphrase against the bounds.
 func CheckPassphrase(p []byte) error {
@@ -82,7 +87,7 @@ func open(in *os.File) (tty *os.File, done func()) {
 
 // Secret asks for something that is not shown. The terminal stops echoing before it shows the
 // question, so that the answer of a quick typist stays unseen, and echoes again afterwards, also when
-// ctx ends the wait. The error is [ErrNothing] if the person declines.
+// ctx ends the wait. The error is [ErrNothing] if the person declines, and [ErrInterrupted] after Ctrl-C.
 func Secret(ctx context.Context, in *os.File, question string) ([]byte, error) {
 	tty, done := open(in)
 	defer done()
@@ -92,16 +97,43 @@ func Secret(ctx context.Context, in *os.File, question string) ([]byte, error) {
 		return nil, fmt.Errorf("asking at the terminal: %w", err)
 	}
 	defer func() { _ = term.Restore(fd, before) }() // if that fails there is no terminal any more
-	secret, err := wait(ctx, tty, func() (string, error) { return term.NewTerminal(tty, "").ReadPassword(question) })
+	secret, err := wait(ctx, tty, func() (string, error) {
+		keyboard := &watched{File: tty}
+		line, err := term.NewTerminal(keyboard, "").ReadPassword(question)
+		if errors.Is(err, io.EOF) { // Ctrl-C and Ctrl-D, which leave the cursor behind the question
+			_, _ = fmt.Fprint(tty, "\r\n")
+			if keyboard.interrupted {
+				err = ErrInterrupted
+			}
+		}
+		return line, err
+	})
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, ErrInterrupted):
 		return nil, err
-	case errors.Is(err, io.EOF): // Ctrl-C and Ctrl-D
+	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%w; nothing was changed", ErrNothing)
 	case err != nil:
 		return nil, fmt.Errorf("reading from the terminal: %w", err)
 	}
 	return []byte(secret), nil
+}
+
+// watched is a terminal whose Ctrl-C is noticed: the line editor reports it as the end of the input,
+// like Ctrl-D.
+type watched struct {
+	*os.File
+	interrupted bool
+}
+
+// Read notes a Ctrl-C on its way.
+func (w *watched) Read(p []byte) (int, error) {
+	const ctrlC = 3
+	n, err := w.File.Read(p)
+	if bytes.IndexByte(p[:n], ctrlC) >= 0 {
+		w.interrupted = true
+	}
+	return n, err //nolint:wrapcheck // an io.Reader says io.EOF itself
 }
 
 // NewPassphrase has a person choose a passphrase: twice the same, within the bounds. say is told, in
@@ -125,7 +157,7 @@ func NewPassphrase(ctx context.Context, in *os.File, what string, say func(strin
 		}
 		say("these two are not the same; once more")
 	}
-	return nil, fmt.Errorf("%w; nothing was created", ErrNothing)
+	return nil, errors.New("no passphrase was given; nothing was created")
 }
 
 // Yes asks for a decision. Anything but y or yes is no.
