@@ -241,6 +241,10 @@ func explain(doing, path string, err error) error {
 		switch e.Code() & 0xff {
 		case sqlite3.SQLITE_FULL:
 			kind = durable.ErrNoSpace
+		case sqlite3.SQLITE_IOERR:
+			if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // the index of the log could not grow
+				kind = durable.ErrNoSpace
+			}
 		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 			kind = ErrReadOnly
 		case sqlite3.SQLITE_CORRUPT:

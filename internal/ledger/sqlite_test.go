@@ -202,6 +202,40 @@ func TestDamagedPages(t *testing.T) {
 }
 
 // TestFullDisk lets SQLite run out of pages, which it reports as it does a full disk.
+// TestFullDiskFromTheStart: wherever in making a ledger the disk is full, that is what the error says.
+func TestFullDiskFromTheStart(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a small file system")
+	}
+	failed := 0
+	for free := 0; free <= 128<<10; free += 16 << 10 {
+		dir := t.TempDir()
+		if err := mountSmall(dir); err != nil {
+			t.Skipf("mounting a small file system: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := unmount(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 2<<20-free), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := ledger.CreateSQLite(t.Context(), filepath.Join(dir, "ledger.db"))
+		if err != nil {
+			failed++
+			wantErr(t, fmt.Sprintf("making a ledger with %d bytes left", free), err, durable.ErrNoSpace)
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Logf("closing with %d bytes left: %v", free, err)
+		}
+	}
+	if failed == 0 {
+		t.Error("no disk was small enough")
+	}
+}
+
 func TestFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to mount a small file system")
