@@ -95,6 +95,9 @@ func runDemo(ctx context.Context, env *Env, keep bool) (err error) {
 	}()
 	d.say("Everything happens in %s and on loopback. The installer is this machine's own: %s", d.dir, version)
 	if err := d.honest(ctx); err != nil {
+		if ctx.Err() != nil { // what the step says of it is not the news
+			return ctx.Err() //nolint:wrapcheck // Main says "interrupted"
+		}
 		return fmt.Errorf("an honest step failed: %w", err)
 	}
 	d.title("From here on the server is in the hands of a thief, who can change everything that lies on it.")
@@ -102,6 +105,9 @@ func runDemo(ctx context.Context, env *Env, keep bool) (err error) {
 	for i, a := range attacks {
 		d.title(fmt.Sprintf("Attack %d of %d: %s", i+1, len(attacks), a.title))
 		if err := d.attack(ctx, a); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err() //nolint:wrapcheck // likewise
+			}
 			return fmt.Errorf("attack %d (%s): %w", i+1, a.title, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,9 @@ import (
 func undoCreation(ctx context.Context, spec *genesisSpec, stored []string, cause error) error {
 	var errs []error
 	for _, path := range stored {
-		errs = append(errs, os.Remove(path))
+		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	_ = os.Remove(spec.offline) // stays if it holds anything
 	if spec.settings.anyStrict() {
@@ -26,7 +29,7 @@ func undoCreation(ctx context.Context, spec *genesisSpec, stored []string, cause
 	}
 	errs = append(errs, emptyFolder(spec.data))
 	if ctx.Err() != nil {
-		cause = errors.New("interrupted: no repository was created")
+		cause = exit(exitInterrupted, errors.New("interrupted: no repository was created"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w; what was made so far could not be removed: %w", cause, err)

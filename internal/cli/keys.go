@@ -260,7 +260,7 @@ func printKeyList(env *Env, found []keys.Info, notes []keyNote, asJSON bool) err
 		message(env, "%s: %s", n.Source, n.Message)
 	}
 	if len(found) == 0 {
-		message(env, "there is no key yet; make one with bailiwick keys new --name NAME, or add one to your ssh-agent with ssh-add")
+		message(env, "there is no key yet; make one with bailiwick keys new --name NAME, or add one to your ssh-agent with ssh-add; a key file in another place is named by its path")
 	}
 	return nil
 }

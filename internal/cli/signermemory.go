@@ -57,7 +57,10 @@ func openSignerMemory(path string) (_ *signerMemory, err error) {
 		return nil, fmt.Errorf("making the state folder: %w", err)
 	}
 	lock, err := durable.LockFolder(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, durable.ErrInUse): // not with another folder: what is remembered there keeps the signer from contradicting itself
+		return nil, fmt.Errorf("another signer already uses %s: end that one first (%w)", path, durable.ErrInUse)
+	case err != nil:
 		return nil, fmt.Errorf("locking the state folder: %w", err)
 	}
 	dir, err := os.OpenRoot(path)
