@@ -37,7 +37,10 @@ func Describe(base, next *tuf.Targets) []Line {
 		}
 		out = append(out, line)
 	}
-	if unchanged > 0 {
+	switch {
+	case unchanged == 1:
+		out = append(out, Line{'=', "1 file unchanged"})
+	case unchanged > 1:
 		out = append(out, Line{'=', fmt.Sprintf("%d files unchanged", unchanged)})
 	}
 	out = append(out, describeDelegations(base, next)...)

@@ -196,7 +196,7 @@ func TestDescribe(t *testing.T) {
 	want := []string{
 		"- flask-1.tar.gz",
 		"+ flask-3.tar.gz  sha256 f8c7f1e36a43c3c3bbbf6b8f1dca0a6c6f3d4f4d76a3ad1f0d7f9c5dd0c7f1f0  25 bytes",
-		"= 1 files unchanged",
+		"= 1 file unchanged",
 		"- project.flask.ci and every file that it alone lists",
 	}
 	want[1] = fmt.Sprintf("+ flask-3.tar.gz  sha256 %x  25 bytes", staged(t, "flask-3.tar.gz").SHA256)

@@ -118,13 +118,13 @@ func (x *Index) Authenticate(ctx context.Context, secret string) (Actor, error) 
 		return Actor{}, refuse(Unauthenticated, "this needs an upload token: user name __token__, password the token")
 	}
 	if len(secret) > maxSecret || !strings.HasPrefix(secret, tokenPrefix) {
-		return Actor{}, refuse(Forbidden, "this is no upload token of this index: they begin with %s", tokenPrefix)
+		return Actor{}, refuse(Forbidden, "this is no token of this index: they begin with %s", tokenPrefix)
 	}
 	hash := sha256.Sum256([]byte(secret))
 	token, err := x.tokens.Token(ctx, hash)
 	switch {
 	case errors.Is(err, ErrNoToken):
-		return Actor{}, refuse(Forbidden, "this upload token is not known here; ask the operator of the index for a new one")
+		return Actor{}, refuse(Forbidden, "this token is not known here; ask the operator of the index for a new one")
 	case err != nil:
 		return Actor{}, fmt.Errorf("looking up an upload token: %w", err)
 	case subtle.ConstantTimeCompare(hash[:], token.Hash[:]) != 1:
