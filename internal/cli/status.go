@@ -26,9 +26,10 @@ func newStatus(env *Env) *cobra.Command {
 		Short: "say how the index is, and who has to do what by when",
 		Long: "Forecast every role of the repository: what expires when, and whether the server renews it by itself, an isolated\n" +
 			"signer, operators with offline keys, or the maintainers of a project. What operators have to sign opens its\n" +
-			"request by itself 30 days ahead. Expired is not attacked: it says that nobody signed in time, and names who can.\n\n" +
-			"Exit code, for monitors: 0 nothing to do; 6 somebody has to act within 30 days, or a signing request waits; 7\n" +
-			"something has expired, or publishing fails. It works whether the server runs or not.",
+			"request by itself 30 days ahead. Expired is not attacked: it says that nobody signed in time, and names who can.\n" +
+			"In custody strict it also says whether the signer is connected, and what waits for it.\n\n" +
+			"Exit code, for monitors: 0 nothing to do; 6 somebody has to act within 30 days, a signing request waits, or the\n" +
+			"signer is away; 7 something has expired, or publishing fails. It works whether the server runs or not.",
 		Example: "  bailiwick status --data /srv/index\n  bailiwick status --index https://pkgs.example.com --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,6 +86,9 @@ func (o *operator) printStatus(a *server.StatusAnswer) {
 	if a.Failure != "" {
 		o.printf("%-10s the last publication failed: %s\n", "failing", shown(a.Failure))
 	}
+	if a.Signer != nil && !o.stopped {
+		o.printSigner(a.Signer, now)
+	}
 	told := map[string]bool{}
 	quiet := time.Time{}
 	for i := range a.Duties {
@@ -108,6 +112,35 @@ func (o *operator) printStatus(a *server.StatusAnswer) {
 		o.printf("%-10s recovery of %s: %s\n", "waits", shown(a.Recoveries[i].Project), shown(a.Recoveries[i].Next))
 	}
 	o.printRest(a, now)
+}
+
+// printSigner says whether the isolated signer is there, and what waits for it.
+func (o *operator) printSigner(s *server.SignerAnswer, now time.Time) {
+	ago := func(t time.Time) string {
+		if d := t.Sub(now); d <= -time.Second {
+			return ahead(d)
+		}
+		return "just now"
+	}
+	if s.Connected {
+		line := "the signer is connected"
+		if s.Answered != nil {
+			line += ", and last answered " + ago(*s.Answered)
+		}
+		if s.Waiting > 0 {
+			line += "; it has " + plural(s.Waiting, "change") + " before it"
+		}
+		o.printf("%-10s %s\n", "ok", line)
+		return
+	}
+	line := "the signer is not connected"
+	if s.Since != nil {
+		line = "the signer went " + ago(*s.Since)
+	}
+	if s.Waiting > 0 {
+		line += "; what waits for it: " + plural(s.Waiting, "change")
+	}
+	o.printf("%-10s %s: start bailiwick signer on its machine\n", "waits", line)
 }
 
 func queueText(n int) string {

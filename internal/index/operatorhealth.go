@@ -32,6 +32,8 @@ type Health struct {
 	Publication int64
 	Published   time.Time
 	Waiting     int   // changes in the queue
+	Strict      bool  // an isolated signer signs what the server can not
+	Kept        int   // changes that wait for that signer, durably
 	Failure     error // of the last publication; nil since the next success
 	FailedAt    time.Time
 	Duties      []DutyState // the most urgent first
@@ -72,6 +74,16 @@ func (x *Index) Health(ctx context.Context, a Actor) (Health, error) {
 		Root: view.Set().Root(), Repository: view.Repository(),
 	}
 	h.Record.Length, h.Record.Sum = view.Record()
+	for _, c := range x.custody {
+		h.Strict = h.Strict || c == policy.CustodyStrict
+	}
+	if x.records != nil {
+		n, err := x.records.CountWaiting(ctx)
+		if err != nil {
+			return h, fmt.Errorf("counting what waits for the signer: %w", err)
+		}
+		h.Kept = n
+	}
 	roles, err := x.publisher.Roles(ctx)
 	if err != nil {
 		return h, fmt.Errorf("reading the list of roles: %w", err)
@@ -94,7 +106,7 @@ func (x *Index) Health(ctx context.Context, a Actor) (Health, error) {
 // state is the worst of everything.
 func (h *Health) state() HealthState {
 	state := Healthy
-	if len(h.Requests) > 0 || slices.ContainsFunc(h.Recoveries, func(r RecoveryState) bool { return r.Turn }) {
+	if h.Kept > 0 || len(h.Requests) > 0 || slices.ContainsFunc(h.Recoveries, func(r RecoveryState) bool { return r.Turn }) {
 		state = Attention
 	}
 	for i := range h.Duties {

@@ -249,7 +249,31 @@ func (s *Server) operatorStatus(r *http.Request, _ io.Reader, a index.Actor) (in
 	for i := range h.Duties {
 		answer.Duties[i] = dutyAnswer(&h.Duties[i])
 	}
+	if h.Strict {
+		answer.Signer = s.signerAnswer(h.Kept)
+		if !answer.Signer.Connected && h.State == index.Healthy {
+			answer.State = string(index.Attention)
+		}
+	}
 	return http.StatusOK, answer, nil
+}
+
+// signerAnswer says whether the isolated signer is there, and how much waits for it.
+func (s *Server) signerAnswer(kept int) *SignerAnswer {
+	answer := &SignerAnswer{Waiting: kept}
+	if s.signer == nil {
+		return answer
+	}
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		t = t.UTC().Truncate(time.Second)
+		return &t
+	}
+	status := s.signer.Status()
+	answer.Connected, answer.Since, answer.Answered = status.Connected, at(status.Since), at(status.Answered)
+	return answer
 }
 
 func dutyAnswer(d *index.DutyState) DutyAnswer {

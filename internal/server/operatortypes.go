@@ -108,8 +108,18 @@ type StatusAnswer struct {
 	Recoveries []RecoveryAnswer `json:"recoveries"`
 	Record     RecordHeadAnswer `json:"record"`
 	Root       RootAnswer       `json:"root"`
+	// Signer is how the isolated signer is doing; absent in custody standard.
+	Signer *SignerAnswer `json:"signer,omitempty"`
 	// Stopped: no server runs, and the command that asks looked itself. The API never sets it.
 	Stopped bool `json:"stopped,omitempty"`
+}
+
+// SignerAnswer is how the isolated signer of an index is doing.
+type SignerAnswer struct {
+	Connected bool       `json:"connected"`
+	Since     *time.Time `json:"since,omitempty"`    // when it came, or went; absent: it never came since the server started
+	Answered  *time.Time `json:"answered,omitempty"` // when it last signed or refused something
+	Waiting   int        `json:"waiting"`            // changes that are kept until it signs them
 }
 
 // DutyAnswer is a kind of role, and who renews it by when.
