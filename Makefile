@@ -16,7 +16,7 @@ fmt: ; $(TOOL) golangci-lint fmt
 
 lint:
 	go vet ./...
-	$(TOOL) golangci-lint run
+	$(TOOL) golangci-lint run --allow-parallel-runners
 
 vuln: ; .ci/vuln
 
