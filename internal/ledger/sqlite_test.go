@@ -208,7 +208,7 @@ func TestFullDiskFromTheStart(t *testing.T) {
 		t.Skip("needs root, to mount a small file system")
 	}
 	failed := 0
-	for free := 0; free <= 128<<10; free += 16 << 10 {
+	for free := 0; free <= 256<<10; free += 8 << 10 {
 		dir := t.TempDir()
 		if err := mountSmall(dir); err != nil {
 			t.Skipf("mounting a small file system: %v", err)
