@@ -49,10 +49,15 @@ func uploadToken(ctx context.Context, env *Env, index string) (string, error) {
 	if token == "" || len(token) > 256 || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", usagef("the upload token for %s is empty or holds blanks; it is one word that begins with bwk_", redactURL(index))
 	}
-	if u, err := url.Parse(index); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		message(env, "%s is not encrypted: the upload token travels in plain text", redactURL(index))
-	}
+	warnPlain(env, index, "upload token")
 	return token, nil
+}
+
+// warnPlain tells whoever sends a secret that others can read it on its way.
+func warnPlain(env *Env, index, what string) {
+	if u, err := url.Parse(index); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		message(env, "%s is not encrypted: the %s travels in plain text", redactURL(index), what)
+	}
 }
 
 func isLoopback(host string) bool {

@@ -166,6 +166,7 @@ func remoteOperator(ctx context.Context, env *Env, index string) (*operator, err
 			return nil, err
 		}
 	}
+	warnPlain(env, url, "operator token")
 	return &operator{env: env, where: redactURL(url), api: newAPIClient(nil, url, token)}, nil
 }
 

@@ -161,6 +161,7 @@ func openSigner(ctx context.Context, env *Env, spec signerSpec) (_ *signing, err
 	if s.token, err = signerToken(&spec); err != nil {
 		return nil, err
 	}
+	warnPlain(env, s.url, "signer's token")
 	if s.memory, err = openSignerMemory(spec.data); err != nil {
 		return nil, err
 	}
