@@ -295,6 +295,10 @@ func (m *maintainer) reportPending(d *done, what string) {
 	if d.verdict.Offline != "" {
 		m.printf("  needs   %s\n", shown(strings.TrimPrefix(d.verdict.Next(), "needs ")))
 	}
+	if len(d.verdict.Missing) == 0 && d.verdict.Offline == "" { // all is signed that maintainers and operators sign
+		m.printf("  needs   the signer of the index, which is not there now\n")
+		m.printf("  next    nothing: it is published when the signer comes; bailiwick why %s shows it then\n", d.request.Project)
+	}
 	if len(d.verdict.Missing) > 0 {
 		m.printf("  next    bailiwick sign %s --key THEIR-KEY --index %s\n", d.request.Project, redactURL(m.pinned.index.URL))
 	}

@@ -89,6 +89,14 @@ func newRootInvite(env *Env) *cobra.Command {
 	return cmd
 }
 
+// peopleCount is a number of people.
+func peopleCount(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return fmt.Sprintf("%d people", n)
+}
+
 // rootInvite is the whole command.
 func rootInvite(ctx context.Context, env *Env, spec inviteSpec) error {
 	switch {
@@ -98,6 +106,8 @@ func rootInvite(ctx context.Context, env *Env, spec inviteSpec) error {
 		return usagef("an invitation needs the key that signs it, --key, and the file to write, --out")
 	case spec.data != "" && spec.root != "":
 		return usagef("name the repository by --data or by --root, not by both")
+	case spec.data == "" && spec.root == "" && spec.threshold > len(spec.holders): // before anybody types a passphrase
+		return usagef("a threshold of %d with %s can never be reached, for a new repository: invite more, or name the one that exists with --data or --root", spec.threshold, peopleCount(len(spec.holders)))
 	}
 	repository, err := invitedTo(ctx, spec)
 	if err != nil {
