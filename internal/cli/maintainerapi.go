@@ -166,6 +166,9 @@ func refusalOf(resp *http.Response, body []byte) error {
 	if e.sentence == "" {
 		e.sentence = "the index answered " + resp.Status
 	}
+	if e.sentence == problem.Phrase(e.detail) {
+		e.sentence = e.detail // the same, in the letters of a status line
+	}
 	e.sentence, e.detail = shown(e.sentence), shown(e.detail)
 	return e
 }

@@ -284,10 +284,14 @@ func showHolders(ctx context.Context, env *Env, data string) error {
 		return err
 	}
 	first, held, err := readHolders(ctx, l)
-	if err = errors.Join(err, l.Close()); err != nil {
+	newest, failed := l.Metadata(ctx, tuf.RoleRoot, 0)
+	if err = errors.Join(err, failed, l.Close()); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(env.Stdout, "root sha256:%x\n", first)
+	if newest.Version > 1 { // the page of the index shows it, for those who pin now
+		_, _ = fmt.Fprintf(env.Stdout, "     sha256:%s   version %d, to which the first one leads\n", hexSHA256(newest.Bytes), newest.Version)
+	}
 	printHolding(env.Stdout, held)
 	return nil
 }

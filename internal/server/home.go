@@ -36,6 +36,9 @@ vouches for, whatever happens to this server.</p>
 <dl>
 <dt>Root, version {{.RootVersion}}</dt>
 <dd><code>sha256:{{.Root}}</code><br>Compare it with what the operators of this index tell you by another way, then pin it.</dd>
+{{if gt .RootVersion 1}}<dt>Root, version 1</dt>
+<dd><code>sha256:{{.FirstRoot}}</code><br>The first one. It leads to the newest: either can be pinned.</dd>
+{{end -}}
 <dt>Current</dt>
 <dd>publication {{.Number}} of {{.Time}}, {{.Projects}} {{if eq .Projects 1}}project{{else}}projects{{end}}</dd>
 </dl>
@@ -59,6 +62,7 @@ type homeData struct {
 	Host, URL   string
 	Root        string
 	RootVersion int64
+	FirstRoot   string
 	Number      int64
 	Time        string
 	Projects    int
@@ -73,11 +77,11 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 	}
 	view := s.publisher.Current()
 	root := view.Set().Root()
-	digest := root.Digest()
+	digest, first := root.Digest(), view.Repository()
 	data := homeData{
 		Style: template.CSS(homeStyle), //nolint:gosec // a constant of ours
 		Host:  r.Host, URL: baseURL(r),
-		Root: hex.EncodeToString(digest[:]), RootVersion: root.Version(),
+		Root: hex.EncodeToString(digest[:]), RootVersion: root.Version(), FirstRoot: hex.EncodeToString(first[:]),
 		Number: view.Number(), Time: view.Time().UTC().Format(time.RFC3339), Projects: len(names),
 	}
 	var page bytes.Buffer
