@@ -166,8 +166,8 @@ func refusalOf(resp *http.Response, body []byte) error {
 	if e.sentence == "" {
 		e.sentence = "the index answered " + resp.Status
 	}
-	if e.sentence == problem.Phrase(e.detail) {
-		e.sentence = e.detail // the same, in the letters of a status line
+	if before, ok := strings.CutSuffix(e.sentence, problem.Phrase(e.detail)); ok {
+		e.sentence, e.detail = before+e.detail, "" // it ends with the detail, in the letters of a status line
 	}
 	e.sentence, e.detail = shown(e.sentence), shown(e.detail)
 	return e
