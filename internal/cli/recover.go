@@ -31,7 +31,8 @@ func newRecover(env *Env) *cobra.Command {
 			"the public record, and to the owners of the project. Nothing else changes until the delay is over. If the project's\n" +
 			"present keys sign anything before, the recovery is cancelled by itself, and says so. After the delay the next bailiwick\n" +
 			"sitting plan takes it in, and the offline key carries it out.\n\n" +
-			"--list shows what is asked for and what is announced; --abort ends an announced one.",
+			"--list shows what is asked for and what is announced; --abort ends an announced one, or with --request one that was\n" +
+			"only asked for.",
 		Example: "  bailiwick recover --list\n  bailiwick recover flask --because 'laptop stolen; identity checked by phone' --delay 168h\n" +
 			"  bailiwick recover flask --abort --because 'the maintainer found her key'",
 		Args: cobra.MaximumNArgs(1),
@@ -56,9 +57,10 @@ func newRecover(env *Env) *cobra.Command {
 	f.StringVar(&spec.because, "because", "", "`text` for the public record: why")
 	f.StringVar(&spec.delay, "delay", "7d", "how `long` the present keys have to object: 72h or more")
 	f.BoolVar(&spec.list, "list", false, "show what is asked for and what is announced")
-	f.BoolVar(&spec.abort, "abort", false, "end an announced recovery")
+	f.BoolVar(&spec.abort, "abort", false, "end an announced recovery, or refuse the request of --request")
 	f.BoolVar(&spec.asJSON, "json", false, "print JSON")
-	cmd.MarkFlagsMutuallyExclusive("list", "abort", "request")
+	cmd.MarkFlagsMutuallyExclusive("list", "abort")
+	cmd.MarkFlagsMutuallyExclusive("list", "request")
 	return cmd
 }
 
@@ -142,14 +144,18 @@ func (o *operator) abortRecovery(ctx context.Context, name string, spec *recover
 		return err
 	}
 	if spec.because == "" {
-		return usagef("--because is missing: the public record tells everybody why")
+		return usagef("--because is missing: say why, to those who own the project or ask for it")
 	}
-	body, err := json.Marshal(server.WithdrawBody{Because: spec.because})
+	body, err := json.Marshal(server.WithdrawBody{Because: spec.because, Request: spec.request})
 	if err != nil {
 		return fmt.Errorf("writing the withdrawal: %w", err)
 	}
 	if _, err := o.api.call(ctx, http.MethodPost, operatorAPI+"/recoveries/"+url.PathEscape(project.String())+"/abort", body, nil); err != nil {
 		return err
+	}
+	if spec.request != "" {
+		o.printf("refused. %s keeps its keys; its owners see why\n", project)
+		return nil
 	}
 	o.printf("withdrawn. %s keeps its keys; the record says why\n", project)
 	return nil

@@ -219,6 +219,38 @@ func (x *Index) WithdrawRecovery(ctx context.Context, a Actor, p pypi.Project, b
 	return nil
 }
 
+// RefuseRecovery ends a request for the recovery of a project that nobody has announced: the operators found that whoever
+// asks is not to have it. The project's owners see it, and the public record does not, since nothing was said there.
+func (x *Index) RefuseRecovery(ctx context.Context, a Actor, p pypi.Project, id, because string) error {
+	if err := x.admitOperator(a); err != nil {
+		return err
+	}
+	open, err := x.recoveryRequests(ctx, p)
+	if err != nil {
+		return err
+	}
+	n := slices.IndexFunc(open, func(r *ceremony.Request) bool { return r.ID() == id })
+	if n < 0 {
+		return refuse(NotFound, "%s has no open request %.40q for its recovery; bailiwick recover --list shows those that wait", p, id)
+	}
+	if announced, ok := x.publisher.Current().Recovery(p); ok {
+		if s := announcedState(&announced); s.takes(open[n]) {
+			return refuse(Conflict, "request %s is announced already; bailiwick recover %s --abort ends it, and the record says so", id, p)
+		}
+	}
+	err = x.records.CloseRequest(ctx, id, publish.Event{
+		Project: p, Kind: publish.EventAborted, Time: x.now().UTC().Truncate(time.Second), Token: a.id, Request: id,
+		Text: "refused by the operators: " + because,
+	})
+	if errors.Is(err, ErrNoRequest) {
+		return noRequest(id)
+	}
+	if err != nil {
+		return fmt.Errorf("refusing request %s: %w", id, err)
+	}
+	return nil
+}
+
 // recoveryError turns what is wrong with an announcement into a refusal.
 func recoveryError(p pypi.Project, err error) error {
 	switch {

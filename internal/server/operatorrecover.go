@@ -41,9 +41,10 @@ type AnnounceBody struct {
 	Delay   int64  `json:"delay,omitempty"` // seconds; 0: the standard, a week
 }
 
-// WithdrawBody cancels an announced recovery.
+// WithdrawBody cancels an announced recovery, or refuses a request for one.
 type WithdrawBody struct {
 	Because string `json:"because"`
+	Request string `json:"request,omitempty"` // that is refused; absent: the announced recovery
 }
 
 func recoveryAnswer(s *index.RecoveryState) RecoveryAnswer {
@@ -103,7 +104,12 @@ func (s *Server) operatorWithdraw(r *http.Request, body io.Reader, a index.Actor
 	if err := decodeBody(body, maxSmallBody, &in); err != nil {
 		return 0, nil, err
 	}
-	if err := s.index.WithdrawRecovery(r.Context(), a, p, in.Because); err != nil {
+	if in.Request != "" {
+		err = s.index.RefuseRecovery(r.Context(), a, p, in.Request, in.Because)
+	} else {
+		err = s.index.WithdrawRecovery(r.Context(), a, p, in.Because)
+	}
+	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // a refusal, or explained by fail
 	}
 	return http.StatusNoContent, nil, nil
