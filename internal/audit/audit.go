@@ -56,6 +56,7 @@ type Replay struct {
 	announced map[tuf.RoleName]record.Entry
 	own       []record.Entry // about keys of the index itself
 	last      time.Time
+	newest    int64       // publication of the entry before
 	before    record.Head // that was seen last
 	findings  []Finding
 }
@@ -89,7 +90,10 @@ func (r *Replay) Add(e *record.Entry) error {
 	if e.Time.Before(r.last) {
 		r.find(e, "it is dated %s, before the entry in front of it", tuf.FormatTime(e.Time))
 	}
-	r.last = e.Time
+	if e.Publication < r.newest {
+		r.find(e, "it names publication %d, and the entry in front of it %d", e.Publication, r.newest)
+	}
+	r.last, r.newest = e.Time, e.Publication
 	switch e.Kind {
 	case record.Claimed:
 		r.claimed(e)

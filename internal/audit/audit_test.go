@@ -414,6 +414,29 @@ func TestAuditRefusesABrokenChain(t *testing.T) {
 	}
 }
 
+// TestR65PublicationsOnlyRise: several entries may be of one publication, none of an earlier one than the entry before.
+func TestR65PublicationsOnlyRise(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		numbers [2]int64
+		want    int
+	}{
+		"rising": {[2]int64{2, 5}, 0}, "the same": {[2]int64{4, 4}, 0}, "falling": {[2]int64{5, 4}, 1},
+	} {
+		r := audit.New()
+		for i, n := range c.numbers {
+			e := w.entries[i]
+			e.Number, e.Publication, e.Time = int64(i)+1, n, publishtest.Start()
+			if err := r.Add(&e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := r.Findings(); len(got) != c.want || len(got) > 0 && !strings.Contains(got[0].Text, "publication 4, and the entry in front of it 5") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // TestAuditTellsExpired: what nobody signed in time is named and is no finding.
 func TestAuditTellsExpired(t *testing.T) {
 	w := newWorld(t)
