@@ -90,7 +90,7 @@ var sideways = map[string][]string{
 
 // testOnly packages are imported by tests alone.
 var testOnly = []string{
-	"internal/arch", "internal/testrepo", "tuf/client/storetest", "internal/ledger/ledgertest",
+	"internal/arch", "internal/needs", "internal/testrepo", "tuf/client/storetest", "internal/ledger/ledgertest",
 	"internal/publish/publishtest",
 	"internal/files/filestest", "internal/keys/keystest", "internal/keys/prompt/prompttest", "internal/e2e",
 }

@@ -12,6 +12,7 @@ import (
 	"example.com/bailiwick/internal/files"
 	"example.com/bailiwick/internal/files/filestest"
 	"example.com/bailiwick/internal/index"
+	"example.com/bailiwick/internal/needs"
 )
 
 func createMemory(testing.TB) (filestest.Store, func() filestest.Store) {
@@ -201,26 +202,11 @@ func TestDamagedShard(t *testing.T) {
 	wantEntries(t, filepath.Join(dir, "staging"), 0)
 }
 
-// mounted makes a data folder on a file system of 2 MB.
-func mounted(t *testing.T) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
-	}
-	dir := t.TempDir()
-	if err := mountSmall(dir); err != nil {
-		t.Skipf("mounting a small file system: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 func TestFullDisk(t *testing.T) {
-	dir := mounted(t)
+	if needs.Mounts(t) {
+		return
+	}
+	dir := needs.NewDisk(t).Dir
 	s, err := files.Create(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -256,16 +242,20 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestReadOnlyFileSystem(t *testing.T) {
-	dir := mounted(t)
-	s, err := files.Create(dir)
+	if needs.Mounts(t) {
+		return
+	}
+	disk := needs.NewDisk(t)
+	s, err := files.Create(disk.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum, _ := keep(t, s, "content")
-	if err := errors.Join(s.Close(), readOnly(dir)); err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err = files.Open(dir) // reading is possible
+	disk.ReadOnly()
+	s, err = files.Open(disk.Dir) // reading is possible
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"example.com/bailiwick/internal/durable"
 	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/needs"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/tuf"
 )
@@ -201,23 +202,14 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
-// TestFullDisk lets SQLite run out of pages, which it reports as it does a full disk.
 // TestFullDiskFromTheStart: wherever in making a ledger the disk is full, that is what the error says.
 func TestFullDiskFromTheStart(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
+	if needs.Mounts(t) {
+		return
 	}
 	failed := 0
 	for free := 0; free <= 256<<10; free += 8 << 10 {
-		dir := t.TempDir()
-		if err := mountSmall(dir); err != nil {
-			t.Skipf("mounting a small file system: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unmount(dir); err != nil {
-				t.Error(err)
-			}
-		})
+		dir := needs.NewDisk(t).Dir
 		if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 2<<20-free), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -237,19 +229,12 @@ func TestFullDiskFromTheStart(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
+	if needs.Mounts(t) {
+		return
 	}
-	dir := t.TempDir()
-	if err := mountSmall(dir); err != nil {
-		t.Skipf("mounting a small file system: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	l := sqliteAt(t, filepath.Join(dir, "ledger.db"))
+	disk := needs.NewDisk(t)
+	path := filepath.Join(disk.Dir, "ledger.db")
+	l := sqliteAt(t, path)
 	n := int64(1)
 	var err error
 	for ; n < 1000; n++ {
@@ -265,10 +250,8 @@ func TestFullDisk(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Logf("closing on a full disk: %v", err) // the log could not be folded in; it stays
 	}
-	if err := grow(dir); err != nil {
-		t.Fatal(err)
-	}
-	l, err = ledger.OpenSQLite(t.Context(), filepath.Join(dir, "ledger.db"))
+	disk.Grow()
+	l, err = ledger.OpenSQLite(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,28 +275,18 @@ func fillTokens(ctx context.Context, l index.Tokens) error {
 }
 
 func TestReadOnlyFileSystem(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a file system read-only")
+	if needs.Mounts(t) {
+		return
 	}
-	dir := t.TempDir()
-	if err := mountSmall(dir); err != nil {
-		t.Skipf("mounting a small file system: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	path := filepath.Join(dir, "ledger.db")
+	disk := needs.NewDisk(t)
+	path := filepath.Join(disk.Dir, "ledger.db")
 	if err := sqliteAt(t, path).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := readOnly(dir); err != nil {
-		t.Fatal(err)
-	}
+	disk.ReadOnly()
 	_, err := ledger.OpenSQLite(t.Context(), path)
 	wantErr(t, "opening on a read-only file system", err, ledger.ErrReadOnly)
-	_, err = ledger.CreateSQLite(t.Context(), filepath.Join(dir, "other.db"))
+	_, err = ledger.CreateSQLite(t.Context(), filepath.Join(disk.Dir, "other.db"))
 	if err == nil {
 		t.Error("created on a read-only file system")
 	}
