@@ -96,7 +96,7 @@ func (q *search) find(path tuf.TargetPath) (*Found, error) {
 			return q.found(t, at), nil
 		}
 		var dropped []pending
-		stack, dropped = expand(stack, at, path)
+		stack, dropped = q.expand(stack, at, path)
 		q.note(at, NotListed, path, dropped)
 		var err error
 		at, stack, err = q.next(stack, visited)
@@ -113,7 +113,7 @@ func (q *search) find(path tuf.TargetPath) (*Found, error) {
 // are followed in their order and before what is pending already (5.6.7.2). A
 // terminating one is the last to be followed, of all: dropped is what was
 // pending and now never is.
-func expand(stack []pending, at *visit, path tuf.TargetPath) (next, dropped []pending) {
+func (q *search) expand(stack []pending, at *visit, path tuf.TargetPath) (next, dropped []pending) {
 	ds := at.node.targets.Delegations()
 	if ds == nil {
 		return stack, nil
@@ -126,15 +126,26 @@ func expand(stack []pending, at *visit, path tuf.TargetPath) (next, dropped []pe
 			stack, base = stack[base:], 0
 			break
 		}
+		if q.enough(len(stack) - base) {
+			break
+		}
 	}
 	slices.Reverse(stack[base:])
 	return stack, dropped
 }
 
+// enough reports whether so many delegations of one role are more than the search can
+// follow: not more of them than the limit were visited before, so more than the limit are
+// left. Without it, bins of succinct_roles, which may be billions, would all be put on the
+// stack for a directory.
+func (q *search) enough(delegations int) bool {
+	return delegations/2 > q.set.limits.Roles
+}
+
 // expandDir is expand for all paths directly in a directory at once. What a
 // terminating delegation ends may only be left out if every one of them gets
 // to it, by way of delegations that match them all; find decides about the others.
-func expandDir(stack []pending, at *visit, dir string) []pending {
+func (q *search) expandDir(stack []pending, at *visit, dir string) []pending {
 	ds := at.node.targets.Delegations()
 	if ds == nil {
 		return stack
@@ -144,6 +155,9 @@ func expandDir(stack []pending, at *visit, dir string) []pending {
 		stack = append(stack, pending{at, d})
 		if d.Terminating() && covers(d, dir) && at.covers(dir) {
 			stack, base = stack[base:], 0
+			break
+		}
+		if q.enough(len(stack) - base) {
 			break
 		}
 	}
@@ -301,7 +315,7 @@ func (q *search) candidates(dir string) ([]tuf.TargetPath, error) {
 				paths = append(paths, t.Path)
 			}
 		}
-		next, rest, err := q.next(expandDir(stack, at, dir), visited)
+		next, rest, err := q.next(q.expandDir(stack, at, dir), visited)
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ type parse[T any] func([]byte, *tuf.Limits) (*tuf.Unverified[T], error)
 type expected struct {
 	role       tuf.RoleName
 	meta       tuf.Meta // what its parent lists; noMeta if nothing
-	limit      int64    // where no length is listed
+	limit      int64    // whatever length is listed
 	lengthStep string
 	hashStep   string
 }
@@ -61,7 +61,7 @@ func checkLength(data []byte, role tuf.RoleName, meta tuf.Meta, limit int64, ste
 	if meta.Length >= 0 && n != meta.Length {
 		return refuse(Length, role, meta.Version, step, "%d bytes, listed with %d", n, meta.Length)
 	}
-	if meta.Length < 0 && n > limit {
+	if n > limit {
 		return refuse(Length, role, meta.Version, step, "more than the %d bytes that are accepted", limit)
 	}
 	return nil

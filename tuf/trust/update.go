@@ -46,9 +46,11 @@ type state struct {
 	targets   *node          // likewise
 }
 
+// want makes a Want. A listed length lowers the limit and never raises it: who lists may
+// have lost a key.
 func (s *state) want(role tuf.RoleName, meta tuf.Meta, limit int64) Want {
 	if meta.Length >= 0 {
-		limit = meta.Length
+		limit = min(limit, meta.Length)
 	}
 	return Want{
 		Role: role, Version: meta.Version, Limit: limit, Meta: meta,
