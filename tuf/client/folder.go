@@ -176,6 +176,9 @@ func (f *Folder) Load(name string) ([]byte, error) {
 	return data, nil
 }
 
+// errNotPlain is returned for a link, a folder, a pipe or a device under a file's name.
+var errNotPlain = errors.New("not a plain file: remove it")
+
 // maxFile bounds what Load reads; no limit of a role is larger by default.
 const maxFile = 256 << 20
 
@@ -187,6 +190,9 @@ func (f *Folder) load(name string) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if !before.Mode().IsRegular() { // asked before it is opened: opening a named pipe waits for a writer
+		return nil, errNotPlain
+	}
 	file, err := f.top.Open(name)
 	if err != nil {
 		return nil, err
@@ -197,8 +203,8 @@ func (f *Folder) load(name string) (_ []byte, err error) {
 		return nil, err
 	}
 	switch {
-	case !before.Mode().IsRegular() || !info.Mode().IsRegular():
-		return nil, errors.New("not a plain file: remove it")
+	case !info.Mode().IsRegular():
+		return nil, errNotPlain
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%d bytes: %w", info.Size(), ErrTooLarge)
 	}
