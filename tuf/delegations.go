@@ -319,7 +319,7 @@ func (p *parser) delegated() delegated {
 func (p *parser) delegatedName() []byte {
 	at := p.Offset()
 	name := p.Bytes()
-	if reason := roleNameProblem(name); reason != "" {
+	if reason := p.roleNameProblem(name); reason != "" {
 		p.Fail(at, fmt.Sprintf("the role name %.60q: %s", name, reason))
 	} else if RoleName(name).TopLevel() {
 		p.Fail(at, fmt.Sprintf("a delegated role named %q like a top-level role", name))
@@ -366,7 +366,7 @@ func (p *parser) succinctRoles() *succinct {
 			prefix = true
 			s.prefix = string(p.Bytes())
 			// Names of bins are longer by a hyphen and up to eight digits.
-			if reason := roleNameProblem(s.prefix + "-00000000"); reason != "" || s.prefix == "" {
+			if reason := p.roleNameProblem([]byte(s.prefix + "-00000000")); reason != "" || s.prefix == "" {
 				p.Fail(at, fmt.Sprintf("the name_prefix %.60q does not make usable role names", s.prefix))
 			}
 		default:

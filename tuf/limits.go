@@ -37,6 +37,9 @@ type Limits struct {
 	PatternBytes int
 	// Members bounds the members of "signed", those unknown to us included.
 	Members int
+	// RoleNameBytes bounds the length of a role's name, up to MaxRoleName, and
+	// TargetPathBytes that of a target's path, up to MaxTargetPath.
+	RoleNameBytes, TargetPathBytes int
 
 	// AnyKeyID accepts keys whose id is not the SHA-256 of their KEY object. The
 	// specification (4.3) demands the comparison; a few public repositories fail it.
@@ -50,23 +53,25 @@ type Limits struct {
 // DefaultLimits returns the bounds that a nil *Limits stands for.
 func DefaultLimits() Limits {
 	return Limits{
-		RootBytes:      512_000,
-		TimestampBytes: 16_384,
-		SnapshotBytes:  64 << 20,
-		TargetsBytes:   64 << 20,
-		Nesting:        32,
-		Signatures:     256,
-		Keys:           65_536,
-		RoleKeys:       64,
-		RootRoles:      32,
-		SnapshotRoles:  2 << 20,
-		Targets:        1 << 20,
-		TargetLength:   1 << 40,
-		CustomBytes:    64 << 10,
-		Delegations:    1 << 17,
-		Patterns:       4096,
-		PatternBytes:   MaxTargetPath,
-		Members:        256,
+		RootBytes:       512_000,
+		TimestampBytes:  16_384,
+		SnapshotBytes:   64 << 20,
+		TargetsBytes:    64 << 20,
+		Nesting:         32,
+		Signatures:      256,
+		Keys:            65_536,
+		RoleKeys:        64,
+		RootRoles:       32,
+		SnapshotRoles:   2 << 20,
+		Targets:         1 << 20,
+		TargetLength:    1 << 40,
+		CustomBytes:     64 << 10,
+		Delegations:     1 << 17,
+		Patterns:        4096,
+		PatternBytes:    MaxTargetPath,
+		Members:         256,
+		RoleNameBytes:   MaxRoleName,
+		TargetPathBytes: MaxTargetPath,
 	}
 }
 
@@ -90,6 +95,8 @@ func (l *Limits) complete() Limits {
 		{&c.Patterns, &d.Patterns},
 		{&c.PatternBytes, &d.PatternBytes},
 		{&c.Members, &d.Members},
+		{&c.RoleNameBytes, &d.RoleNameBytes},
+		{&c.TargetPathBytes, &d.TargetPathBytes},
 	} {
 		if *f.field <= 0 {
 			*f.field = *f.fallback
@@ -107,5 +114,7 @@ func (l *Limits) complete() Limits {
 		}
 	}
 	c.Nesting = min(c.Nesting, cjson.MaxDepth)
+	c.RoleNameBytes = min(c.RoleNameBytes, MaxRoleName)
+	c.TargetPathBytes = min(c.TargetPathBytes, MaxTargetPath)
 	return c
 }

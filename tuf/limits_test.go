@@ -21,6 +21,9 @@ func TestLimits(t *testing.T) {
 	delegations := func(text string) []byte {
 		return envelope(tuf.RoleTargets, `"targets":{}`, `"delegations":{"keys":{},"roles":[`+text+`]}`)
 	}
+	bins := func(prefix string) []byte {
+		return envelope(tuf.RoleTargets, `"targets":{}`, `"delegations":{"keys":{},"succinct_roles":{"bit_length":4,"keyids":[],"name_prefix":"`+prefix+`","threshold":1}}`)
+	}
 	role := func(name, more string) string { return `{"name":"` + name + `","keyids":[],"threshold":1` + more + `}` }
 	plain := func(role tuf.RoleName) []byte { data, _ := minimal(t, role); return data }
 	long := func(data []byte, n int) []byte { // exactly n bytes
@@ -82,6 +85,33 @@ func TestLimits(t *testing.T) {
 		{"Patterns, hashed", tuf.RoleTargets, tuf.Limits{Patterns: 1}, delegations(role("a", `,"path_hash_prefixes":["0"]`)), delegations(role("a", `,"path_hash_prefixes":["0","1"]`)), "Limits.Patterns"},
 		{"PatternBytes", tuf.RoleTargets, tuf.Limits{PatternBytes: 2}, delegations(role("a", `,"paths":["xy"]`)), delegations(role("a", `,"paths":["xyz"]`)), "3 bytes instead"},
 		{"Members", tuf.RoleTargets, tuf.Limits{Members: 5}, plain(tuf.RoleTargets), envelope(tuf.RoleTargets, `"targets":{}`, `"x":1`), "Limits.Members"},
+		{"RoleNameBytes", tuf.RoleTargets, tuf.Limits{RoleNameBytes: 7}, delegations(role("7 bytes", "")), delegations(role("8 bytes.", "")), "Limits.RoleNameBytes"},
+		{
+			"RoleNameBytes of a root", tuf.RoleRoot,
+			tuf.Limits{RoleNameBytes: 9},
+			root(keys, `"9 bytes..":`+one+`,`, one), root(keys, `"10 bytes..":`+one+`,`, one), "Limits.RoleNameBytes",
+		},
+		{
+			"RoleNameBytes of a snapshot", tuf.RoleSnapshot,
+			tuf.Limits{RoleNameBytes: 7},
+			plain(tuf.RoleSnapshot), envelope(tuf.RoleSnapshot, `"meta":{"8 bytes..json":{"version":1},"targets.json":{"version":1}}`), "Limits.RoleNameBytes",
+		},
+		{
+			"RoleNameBytes of bins", tuf.RoleTargets,
+			tuf.Limits{RoleNameBytes: 12},
+			bins("bin"), bins("bins"), "does not make usable role names",
+		},
+		{"TargetPathBytes", tuf.RoleTargets, tuf.Limits{TargetPathBytes: 3}, targets(`"a/b":` + good), targets(`"a/bc":` + good), "Limits.TargetPathBytes"},
+		{
+			"RoleNameBytes has a bound", tuf.RoleTargets,
+			tuf.Limits{RoleNameBytes: 1 << 30},
+			delegations(role(strings.Repeat("a", tuf.MaxRoleName), "")), delegations(role(strings.Repeat("a", tuf.MaxRoleName+1), "")), "longer",
+		},
+		{
+			"TargetPathBytes has a bound", tuf.RoleTargets,
+			tuf.Limits{TargetPathBytes: 1 << 30},
+			targets(`"` + strings.Repeat("a", tuf.MaxTargetPath) + `":` + good), targets(`"` + strings.Repeat("a", tuf.MaxTargetPath+1) + `":` + good), "longer",
+		},
 		{"role name", tuf.RoleTargets, tuf.Limits{}, delegations(role(strings.Repeat("a", tuf.MaxRoleName), "")), delegations(role(strings.Repeat("a", tuf.MaxRoleName+1), "")), "longer"},
 		{"target path", tuf.RoleTargets, tuf.Limits{}, targets(`"` + strings.Repeat("a", tuf.MaxTargetPath) + `":` + good), targets(`"` + strings.Repeat("a", tuf.MaxTargetPath+1) + `":` + good), "longer"},
 	} {

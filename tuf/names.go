@@ -80,6 +80,14 @@ func roleNameProblem[S ~string | ~[]byte](s S) string {
 	}
 }
 
+// roleNameProblem is the function of that name, under the limits of the file.
+func (p *parser) roleNameProblem(s []byte) string {
+	if most := p.limits.RoleNameBytes; len(s) > most {
+		return fmt.Sprintf("longer than %d bytes (Limits.RoleNameBytes)", most)
+	}
+	return roleNameProblem(s)
+}
+
 // TargetPath is the path of a target: relative, with slashes, without empty, "." or
 // ".." segments, backslashes and control characters, at most MaxTargetPath bytes
 // long, valid UTF-8. Made by ParseTargetPath or found in verified metadata.
@@ -96,6 +104,14 @@ func ParseTargetPath(s string) (TargetPath, error) {
 		return "", fmt.Errorf("%w: target path %.60q: %s", ErrName, s, reason)
 	}
 	return TargetPath(s), nil
+}
+
+// targetPathProblem is the function of that name, under the limits of the file.
+func (p *parser) targetPathProblem(s []byte, escaped bool) string {
+	if most := p.limits.TargetPathBytes; len(s) > most {
+		return fmt.Sprintf("longer than %d bytes (Limits.TargetPathBytes)", most)
+	}
+	return targetPathProblem(s, escaped)
 }
 
 // targetPathProblem says why a path is refused. It does not look at its UTF-8. What a

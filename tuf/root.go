@@ -92,7 +92,7 @@ func (p *parser) rootRoles(r *Root) {
 			p.tooMany(p.limits.RootRoles, "roles", "RootRoles")
 			return
 		}
-		if reason := roleNameProblem(m.Name()); reason != "" {
+		if reason := p.roleNameProblem(m.Name()); reason != "" {
 			p.Fail(p.Position(), fmt.Sprintf("the role name %.60q: %s", m.Name(), reason))
 			return
 		}

@@ -142,7 +142,7 @@ func (p *parser) snapshot() *Snapshot {
 			if len(name) < len(metaSuffix) || string(name[len(name)-len(metaSuffix):]) != metaSuffix {
 				return "it does not end in .json"
 			}
-			return roleNameProblem(name[:len(name)-len(metaSuffix)])
+			return p.roleNameProblem(name[:len(name)-len(metaSuffix)])
 		}, func() {
 			var meta Meta
 			readMeta(p.Reader, &meta, false)

@@ -79,7 +79,7 @@ func (p *parser) targets() *Targets {
 	p.signed(func(name []byte) bool {
 		switch string(name) {
 		case "targets":
-			t.index = p.index(p.limits.Targets, "targets", "Targets", targetPathProblem, p.target)
+			t.index = p.index(p.limits.Targets, "targets", "Targets", p.targetPathProblem, p.target)
 		case "delegations":
 			t.delegations = p.delegations()
 		default:
