@@ -27,7 +27,7 @@ const fetchVariable = "TEST_FETCH"
 func TestFetch(t *testing.T) {
 	name := os.Getenv(fetchVariable)
 	if name == "" {
-		t.SkipNow()
+		t.Skip("this is no test: others run it as their installer")
 	}
 	index := os.Getenv("PIP_INDEX_URL")
 	page := index + name + "/"

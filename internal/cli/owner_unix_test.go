@@ -11,13 +11,12 @@ import (
 	"testing"
 
 	"example.com/bailiwick/internal/cli"
+	"example.com/bailiwick/internal/needs"
 )
 
 // TestForeignConfiguration: what somebody else left in a folder above does not decide whom to trust.
 func TestForeignConfiguration(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root can give files to other users")
-	}
+	needs.Root(t)
 	shared := t.TempDir()
 	working := filepath.Join(shared, "work")
 	config := filepath.Join(shared, "bailiwick.toml")
@@ -62,9 +61,7 @@ func TestForeignConfiguration(t *testing.T) {
 
 // TestForeignLink: a link of somebody else chooses which file decides, even if the file is the user's.
 func TestForeignLink(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root can give files to other users")
-	}
+	needs.Root(t)
 	const user, other = 12345, 12346
 	shared := t.TempDir()
 	working, mine := filepath.Join(shared, "work"), filepath.Join(shared, "mine.toml")

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/bailiwick/internal/keys/prompt/prompttest"
+	"example.com/bailiwick/internal/needs"
 )
 
 // A story is a script of testscript. Beyond its own commands there are
@@ -47,11 +49,9 @@ func runStories(t *testing.T, pattern string) {
 	}
 	refuseQuietEnds(t, files)
 	testscript.Run(t, testscript.Params{
-		Files: files,
-		Setup: setUp,
-		Condition: func(name string) (bool, error) {
-			return name == "terminal" && prompttest.Have() || name == "airgap" && exec.Command("unshare", "-rn", "true").Run() == nil, nil
-		},
+		Files:               files,
+		Setup:               setUp,
+		Condition:           condition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -68,6 +68,18 @@ func runStories(t *testing.T, pattern string) {
 			"needs":    command(1, (*story).needs),
 		},
 	})
+}
+
+// condition tells a story what this machine has; CI has all of it.
+func condition(name string) (bool, error) {
+	switch name {
+	case "terminal":
+		return needs.Condition(prompttest.Have(), "there is no pseudo-terminal here; run the test on Linux, with /dev/ptmx and /dev/pts")
+	case "airgap":
+		return needs.Condition(exec.Command("unshare", "-rn", "true").Run() == nil,
+			"unshare -rn makes no network namespace here; install the Debian package util-linux, and run the test as root")
+	}
+	return false, fmt.Errorf("no condition of stories is named %s", name)
 }
 
 // refuseQuietEnds: testscript has a stop that ends a story as told, and a kill for its own background
@@ -129,15 +141,8 @@ func setUp(e *testscript.Env) error {
 	})
 }
 
-// needs skips a story that this machine can not tell; CI can tell all.
-func (s *story) needs(ts *testscript.TestScript, programs []string) error {
-	for _, program := range programs {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") != "" {
-				ts.Fatalf("NOT TESTED: CI has to have %s", program)
-			}
-			s.tb.Skipf("SKIPPED: %s is not here", program)
-		}
-	}
+// needs skips a story that this machine cannot tell; CI can tell all.
+func (s *story) needs(_ *testscript.TestScript, programs []string) error {
+	needs.Programs(s.tb, "named in .ci/run", programs...)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/bailiwick/internal/needs"
 	"example.com/bailiwick/internal/pypi/distmake"
 )
 
@@ -173,7 +174,7 @@ func vm(b *testing.B, pid int, field string) float64 {
 	b.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		b.Skipf("SKIPPED: no /proc on this machine: %v", err)
+		needs.Without(b, fmt.Sprintf("there is no /proc (%v); run the benchmark on Linux", err))
 	}
 	for line := range strings.Lines(string(data)) {
 		if rest, ok := strings.CutPrefix(line, field+":"); ok {

@@ -1,20 +1,15 @@
 package e2e_test
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"example.com/bailiwick/internal/needs"
 )
 
 // TestDemo runs the demo as a newcomer does, with the machine's own pip, and wants nothing left behind.
 func TestDemo(t *testing.T) {
-	if err := exec.CommandContext(t.Context(), "python3", "-m", "pip", "--version").Run(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("no python3 with pip: %v", err)
-		}
-		t.Skipf("SKIPPED: needs python3 with pip on the PATH: %v", err)
-	}
+	needs.Pip(t)
 	temp := t.TempDir()
 	r := command(t, temp, cleanEnv(temp, "TMPDIR="+temp), bailiwick, "demo").wantCode(t, 0)
 	r.wantText(t, "All honest steps succeeded, all 4 attacks were refused", "Successfully installed greeting-1.0", "project.greeting")

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/bailiwick/internal/needs"
 )
 
 // bailiwick is the binary under test, built once from the working tree.
@@ -53,11 +55,7 @@ func tool(t testing.TB, rel string) string {
 	}
 	path := filepath.Join(root, ".cache", "tools", rel)
 	if _, err := os.Stat(path); err != nil {
-		msg := fmt.Sprintf("needs %s, which is not there: run .ci/tools (network needed) and test again", path)
-		if os.Getenv("CI") != "" {
-			t.Fatal(msg)
-		}
-		t.Skip("SKIPPED: " + msg)
+		needs.Without(t, "there is no "+path+"; run .ci/tools, which takes a network")
 	}
 	return path
 }

@@ -12,25 +12,8 @@ import (
 
 	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/keys/keystest"
+	"example.com/bailiwick/internal/needs"
 )
-
-// needs finds programs, or skips; in CI, where they are installed, it fails.
-func needs(t *testing.T, pkg string, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			without(t, "the program "+p+" of the Debian package "+pkg+" is not here")
-		}
-	}
-}
-
-func without(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf("NOT TESTED: %s, and CI has to have it", why)
-	}
-	t.Skipf("SKIPPED: %s", why)
-}
 
 func runs(t *testing.T, environ []string, stdin, program string, args ...string) string {
 	t.Helper()
@@ -47,7 +30,7 @@ func runs(t *testing.T, environ []string, stdin, program string, args ...string)
 // realAgent starts the ssh-agent of OpenSSH.
 func realAgent(t *testing.T) (socket string) {
 	t.Helper()
-	needs(t, "openssh-client", "ssh-agent", "ssh-add", "ssh-keygen")
+	needs.Programs(t, "openssh-client", "ssh-agent", "ssh-add", "ssh-keygen")
 	socket = socketPath(t)
 	cmd := exec.CommandContext(t.Context(), "ssh-agent", "-D", "-a", socket)
 	out, err := cmd.StdoutPipe()

@@ -15,6 +15,7 @@ import (
 	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/keys/keystest"
 	"example.com/bailiwick/internal/keys/pkcs11"
+	"example.com/bailiwick/internal/needs"
 )
 
 // asks counts how often a PIN was asked, and answers.
@@ -257,7 +258,7 @@ func TestTokenNotThere(t *testing.T) {
 // TestTokenPublicHalf: private keys without a public key beside them are explained, or found by their
 // certificate.
 func TestTokenPublicHalf(t *testing.T) {
-	needs(t, "openssl", "openssl")
+	needs.Programs(t, "openssl", "openssl")
 	d := keystest.NewSoftHSM(t)
 	d.AddToken("piv")
 	dir := t.TempDir()

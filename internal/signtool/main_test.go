@@ -2,6 +2,7 @@ package signtool_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/keys/prompt/prompttest"
+	"example.com/bailiwick/internal/needs"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/signtool"
 	"example.com/bailiwick/internal/sitting"
@@ -42,7 +44,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
-		Condition:           func(name string) (bool, error) { return name == "terminal" && prompttest.Have(), nil },
+		Condition: func(name string) (bool, error) {
+			if name != "terminal" {
+				return false, errors.New("this condition means nothing here")
+			}
+			return needs.Condition(prompttest.Have(), "there is no pseudo-terminal here; run the test on Linux, with /dev/ptmx and /dev/pts")
+		},
 		Setup: func(env *testscript.Env) error {
 			w := newWorld(t, 16)
 			w.claim("flask", "requests")

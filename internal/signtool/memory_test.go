@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"example.com/bailiwick/internal/durable"
+	"example.com/bailiwick/internal/needs"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
@@ -239,13 +240,16 @@ func TestTamperedMemory(t *testing.T) {
 	must(t, err)
 	d.refuses(1, "another bailiwick-sign is signing", sign...)
 	must(t, lock.Unlock())
-	if os.Geteuid() == 0 {
-		must(t, os.Chown(memory, 12345, 12345))
-		d.refuses(1, "belongs to another user", sign...)
-		must(t, os.Chown(memory, 0, 0))
-	}
 	wantNames(t, d, "second", false)
 	d.does(sign...)
+
+	t.Run("of another user", func(t *testing.T) {
+		needs.Root(t)
+		must(t, os.Remove(d.path("second")))
+		must(t, os.Chown(memory, 12345, 12345))
+		d.refuses(1, "belongs to another user", sign...)
+		wantNames(t, d, "second", false)
+	})
 }
 
 // TestMemoryThatCanNotBeKept: without a memory nothing is signed.

@@ -3,6 +3,7 @@ package signtool_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/bailiwick/internal/needs"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/sitting"
 )
@@ -41,15 +43,12 @@ func offline(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// needsNamespaces skips where a process can not get a network namespace; in CI, which runs as root, it fails.
+// needsNamespaces skips where a process cannot get a network namespace; in CI, it fails.
 func needsNamespaces(t *testing.T) {
 	t.Helper()
 	out, err := offline(exec.CommandContext(t.Context(), "cat", "/proc/self/net/dev")).Output()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.ENOSYS) {
-		if os.Getenv("CI") != "" && os.Geteuid() == 0 {
-			t.Fatalf("NOT TESTED: no network namespaces here (%v), and CI has to have them", err)
-		}
-		t.Skipf("SKIPPED: a process can not get a network namespace here: %v", err)
+		needs.Without(t, fmt.Sprintf("a process cannot get a network namespace here (%v); run the test as root, in a container with the capability SYS_ADMIN", err))
 	}
 	must(t, err)
 	interfaces := regexp.MustCompile(`(?m)^\s*(\S+):`).FindAllStringSubmatch(string(out), -1)
@@ -154,19 +153,14 @@ func TestKilledAnywhere(t *testing.T) {
 
 // TestMemoryOnAReadOnlyDisk: what can not be remembered is not signed.
 func TestMemoryOnAReadOnlyDisk(t *testing.T) {
+	if needs.Mounts(t) {
+		return
+	}
 	w, d := newWorld(t, 16), newDesk(t)
 	file := w.plan(d.dir, sitting.Wishes{All: true})
-	dir := d.path("disk")
-	must(t, os.Mkdir(dir, 0o700))
-	if os.Geteuid() != 0 {
-		must(t, os.Chmod(dir, 0o500))
-	} else { // whom modes do not stop
-		if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_RDONLY, "mode=0700"); err != nil {
-			t.Skipf("SKIPPED: a file system can not be mounted here: %v", err)
-		}
-		t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	}
-	s := d.refuses(1, "nothing was signed", file, "--yes", "--key", w.keyFile(d.dir, policy.KeyClaimed, 0), "--out", d.path("signed"), "--memory", dir)
+	disk := needs.NewDisk(t)
+	disk.ReadOnly()
+	s := d.refuses(1, "nothing was signed", file, "--yes", "--key", w.keyFile(d.dir, policy.KeyClaimed, 0), "--out", d.path("signed"), "--memory", disk.Dir)
 	if !strings.Contains(s.stderr, "--memory DIR") {
 		t.Errorf("does not say what to do: %s", s.stderr)
 	}

@@ -55,7 +55,7 @@ func TestR5LiesAreRefused(t *testing.T) {
 			p := s.r.Payload(s.bin("django"))
 			p.Base = old.files[s.bin("django")]
 			s.say(p.Role, func(o object) { o["version"] = 2 })
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, p.Role)["minimum_version"] = 2 })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, p.Role)["minimum_version"] = 2 })
 		}, sitting.Stale, "would be undone"},
 
 		// The chain above them.
@@ -87,10 +87,10 @@ func TestR5LiesAreRefused(t *testing.T) {
 
 		// What becomes of a bin.
 		"keys of a neighbour changed beside a promotion": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { give(o, role(s.neighbour("django")), mallory) })
+			s.say(s.bin("django"), func(o object) { s.give(o, role(s.neighbour("django")), mallory) })
 		}, sitting.Unsigned, "do not sign"},
 		"a threshold of a project lowered": {func(s *stage) {
-			s.say(s.bin("flask"), func(o object) { entryOf(o, role(s.neighbour("flask")))["threshold"] = 0 })
+			s.say(s.bin("flask"), func(o object) { s.entryOf(o, role(s.neighbour("flask")))["threshold"] = 0 })
 		}, sitting.Malformed, "threshold"},
 		"a project that vanished": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
@@ -99,47 +99,47 @@ func TestR5LiesAreRefused(t *testing.T) {
 			})
 		}, sitting.NotAllowed, "any more"},
 		"a project renamed": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role(s.neighbour("django")))["name"] = "project.zzz" })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role(s.neighbour("django")))["name"] = "project.zzz" })
 		}, sitting.NotAllowed, "any more"},
 		"projects in another order": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) { all := entries(o); all[0], all[1] = all[1], all[0] })
 		}, sitting.NotAllowed, "where"},
 		"a project of another bin": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { e := entryOf(o, role("django")); e["name"] = string(role("flask")) })
+			s.say(s.bin("django"), func(o object) { e := s.entryOf(o, role("django")); e["name"] = string(role("flask")) })
 		}, sitting.Outside, "no project of this bin"},
 		"a delegation to no project": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["name"] = "everything" })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["name"] = "everything" })
 		}, sitting.Outside, "no project of this bin"},
 		"paths outside the project": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["paths"] = []any{"*/*/*"} })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["paths"] = []any{"*/*/*"} })
 		}, sitting.Outside, "otherwise than a project"},
 		"paths of a neighbour too": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				e := entryOf(o, role("django"))
+				e := s.entryOf(o, role("django"))
 				e["paths"] = append(e["paths"].([]any), s.layout.ProjectPattern(projectOf(s.t, s.neighbour("django"))))
 			})
 		}, sitting.Outside, "otherwise than a project"},
 		"paths by hash": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				e := entryOf(o, role("django"))
+				e := s.entryOf(o, role("django"))
 				delete(e, "paths")
 				e["path_hash_prefixes"] = []any{"00"}
 			})
 		}, sitting.NotAllowed, "path_hash_prefixes"},
 		"paths of a claimed project changed": {func(s *stage) {
-			s.say(s.bin("flask"), func(o object) { entryOf(o, role("flask"))["paths"] = []any{"*/*/*"} })
+			s.say(s.bin("flask"), func(o object) { s.entryOf(o, role("flask"))["paths"] = []any{"*/*/*"} })
 		}, sitting.NotAllowed, "paths"},
 		"a delegation that does not end the search": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["terminating"] = false })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["terminating"] = false })
 		}, sitting.Outside, "terminating"},
 		"a project that can not be had": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["minimum_version"] = 1000 })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["minimum_version"] = 1000 })
 		}, sitting.NotAllowed, "minimum_version"},
 		"an unknown member of an entry": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["x"] = 1 })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["x"] = 1 })
 		}, sitting.NotAllowed, `"x"`},
 		"an unknown member of a claimed entry": {func(s *stage) {
-			s.say(s.bin("flask"), func(o object) { entryOf(o, role("flask"))["x"] = 1 })
+			s.say(s.bin("flask"), func(o object) { s.entryOf(o, role("flask"))["x"] = 1 })
 		}, sitting.NotAllowed, `"x"`},
 		"an unknown member of a bin": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) { o["x"] = 1 })
@@ -174,7 +174,7 @@ func TestR5LiesAreRefused(t *testing.T) {
 		}, sitting.Outside, "role_name"},
 		"a version too high": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) { o["version"] = 1 << 40 })
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, s.bin("django"))["minimum_version"] = 1 << 40 })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, s.bin("django"))["minimum_version"] = 1 << 40 })
 		}, sitting.Malformed, "comes"},
 		"another specification": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) { o["spec_version"] = "1.0.99" })
@@ -186,58 +186,58 @@ func TestR5LiesAreRefused(t *testing.T) {
 			s.say(s.bin("django"), func(o object) { o["expires"] = "2029-01-01T00:00:00Z" })
 		}, sitting.Dates, "expired"},
 		"a project claimed tomorrow": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["since"] = "2031-01-01T00:00:00Z" })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["since"] = "2031-01-01T00:00:00Z" })
 		}, sitting.Dates, "a day to come"},
 		"another past of a claimed project": {func(s *stage) {
-			s.say(s.bin("flask"), func(o object) { entryOf(o, role("flask"))["since"] = "2020-01-01T00:00:00Z" })
+			s.say(s.bin("flask"), func(o object) { s.entryOf(o, role("flask"))["since"] = "2020-01-01T00:00:00Z" })
 		}, sitting.NotAllowed, "since"},
 
 		// Keys of promoted projects.
 		"promoted to the registry": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { give(o, role("django"), s.keys[policy.KeyRegistry]...) })
+			s.say(s.bin("django"), func(o object) { s.give(o, role("django"), s.keys[policy.KeyRegistry]...) })
 		}, sitting.Key, "for registry"},
 		"promoted to the timestamp key": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { give(o, role("django"), mallory, s.keys[policy.KeyTimestamp][0]) })
+			s.say(s.bin("django"), func(o object) { s.give(o, role("django"), mallory, s.keys[policy.KeyTimestamp][0]) })
 		}, sitting.Key, "for timestamp"},
 		"promoted to the offline key": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { give(o, role("django"), s.keys[policy.KeyClaimed]...) })
+			s.say(s.bin("django"), func(o object) { s.give(o, role("django"), s.keys[policy.KeyClaimed]...) })
 		}, sitting.Key, "for claimed"},
 		"a threshold out of reach": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, role("django"))["threshold"] = 7 })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, role("django"))["threshold"] = 7 })
 		}, sitting.Key, "7 signatures"},
 		"a key that is another's": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				id := entryOf(o, role("django"))["keyids"].([]any)[0].(string)
-				o["delegations"].(object)["keys"].(object)[id] = keyObject(mallory)
+				id := s.entryOf(o, role("django"))["keyids"].([]any)[0].(string)
+				o["delegations"].(object)["keys"].(object)[id] = s.keyObject(mallory)
 			})
 		}, sitting.Key, "not the id of the key"},
 		"a key with something in it": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				k := keyObject(mallory)
+				k := s.keyObject(mallory)
 				k["x"] = "smuggled"
 				raw, _ := json.Marshal(k)
 				sum := sha256.Sum256(raw)
 				id := hex.EncodeToString(sum[:])
 				o["delegations"].(object)["keys"].(object)[id] = k
-				entryOf(o, role("django"))["keyids"] = []any{id}
+				s.entryOf(o, role("django"))["keyids"] = []any{id}
 				tidy(o)
 			})
 		}, sitting.Key, "plain"},
 		"a key that nobody names": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				o["delegations"].(object)["keys"].(object)[string(mallory.Public().ID())] = keyObject(mallory)
+				o["delegations"].(object)["keys"].(object)[string(mallory.Public().ID())] = s.keyObject(mallory)
 			})
 		}, sitting.NotAllowed, "no delegation names"},
 		"the key of a neighbour left out": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				id := entryOf(o, role(s.neighbour("django")))["keyids"].([]any)[0].(string)
+				id := s.entryOf(o, role(s.neighbour("django")))["keyids"].([]any)[0].(string)
 				delete(o["delegations"].(object)["keys"].(object), id)
 			})
 		}, sitting.Key, "leaves out key"},
 		"the key of a neighbour replaced": {func(s *stage) {
 			s.say(s.bin("django"), func(o object) {
-				id := entryOf(o, role(s.neighbour("django")))["keyids"].([]any)[0].(string)
-				o["delegations"].(object)["keys"].(object)[id] = keyObject(mallory)
+				id := s.entryOf(o, role(s.neighbour("django")))["keyids"].([]any)[0].(string)
+				o["delegations"].(object)["keys"].(object)[id] = s.keyObject(mallory)
 			})
 		}, sitting.Key, "otherwise than before"},
 
@@ -255,46 +255,46 @@ func TestR5LiesAreRefused(t *testing.T) {
 			s.say(s.bin("django"), func(o object) { all := entries(o); n := len(all); all[n-1], all[n-2] = all[n-2], all[n-1] })
 		}, sitting.NotAllowed, "does not end"},
 		"the fall-through for everything": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, policy.RoleUnclaimed)["paths"] = []any{"*/*/*"} })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, policy.RoleUnclaimed)["paths"] = []any{"*/*/*"} })
 		}, sitting.NotAllowed, "paths"},
 		"the fall-through not terminating": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { entryOf(o, policy.RoleUnclaimed)["terminating"] = false })
+			s.say(s.bin("django"), func(o object) { s.entryOf(o, policy.RoleUnclaimed)["terminating"] = false })
 		}, sitting.NotAllowed, "does not end"},
 		"the fall-through re-keyed": {func(s *stage) {
-			s.say(s.bin("django"), func(o object) { give(o, policy.RoleUnclaimed, mallory) })
+			s.say(s.bin("django"), func(o object) { s.give(o, policy.RoleUnclaimed, mallory) })
 		}, sitting.NotAllowed, "do not sign"},
 		"all fall-throughs re-keyed, not all bins": {func(s *stage) {
 			for _, p := range s.r.Payloads {
 				if policy.KindOf(p.Role) == policy.KindClaimedBin {
-					s.say(p.Role, func(o object) { give(o, policy.RoleUnclaimed, mallory) })
+					s.say(p.Role, func(o object) { s.give(o, policy.RoleUnclaimed, mallory) })
 				}
 			}
 		}, sitting.NotAllowed, "all of them"},
 
 		// What claimed says of the bins.
 		"minimum_version lowered": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, s.bin("django"))["minimum_version"] = 1 })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, s.bin("django"))["minimum_version"] = 1 })
 		}, sitting.NotAllowed, "version 1"},
 		"minimum_version of an untouched bin lowered": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { delete(entryOf(o, s.untouched()), "minimum_version") })
+			s.say(policy.RoleClaimed, func(o object) { delete(s.entryOf(o, s.untouched()), "minimum_version") })
 		}, sitting.NotAllowed, "again"},
 		"minimum_version of an untouched bin out of reach": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, s.untouched())["minimum_version"] = 99 })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, s.untouched())["minimum_version"] = 99 })
 		}, sitting.NotAllowed, "nobody could install"},
 		"minimum_version of a touched bin out of reach": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, s.bin("django"))["minimum_version"] = 99 })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, s.bin("django"))["minimum_version"] = 99 })
 		}, sitting.NotAllowed, "could be undone"},
 		"other keys for a bin": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { give(o, s.bin("django"), mallory) })
+			s.say(policy.RoleClaimed, func(o object) { s.give(o, s.bin("django"), mallory) })
 		}, sitting.NotAllowed, "do not sign"},
 		"a bin that vanished": {func(s *stage) {
 			s.say(policy.RoleClaimed, func(o object) { setEntries(o, entries(o)[1:]) })
 		}, sitting.NotAllowed, "delegates to 15"},
 		"a bin that does not end the search": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, s.bin("django"))["terminating"] = false })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, s.bin("django"))["terminating"] = false })
 		}, sitting.NotAllowed, "terminating"},
 		"a bin for everything": {func(s *stage) {
-			s.say(policy.RoleClaimed, func(o object) { entryOf(o, s.bin("django"))["paths"] = []any{"*/*/*"} })
+			s.say(policy.RoleClaimed, func(o object) { s.entryOf(o, s.bin("django"))["paths"] = []any{"*/*/*"} })
 		}, sitting.NotAllowed, "paths"},
 		"an unknown member of claimed": {func(s *stage) {
 			s.say(policy.RoleClaimed, func(o object) { o["x"] = 1 })
@@ -314,7 +314,7 @@ func TestR5LiesAreRefused(t *testing.T) {
 		"targets with another way beside claimed": {func(s *stage) {
 			s.say(tuf.RoleTargets, func(o object) {
 				e := object{}
-				for k, v := range entryOf(o, policy.RoleClaimed) {
+				for k, v := range s.entryOf(o, policy.RoleClaimed) {
 					e[k] = v
 				}
 				e["name"] = "also"
@@ -322,7 +322,7 @@ func TestR5LiesAreRefused(t *testing.T) {
 			})
 		}, sitting.NotAllowed, "delegates to 2"},
 		"targets give claimed other keys": {func(s *stage) {
-			s.say(tuf.RoleTargets, func(o object) { give(o, policy.RoleClaimed, mallory) })
+			s.say(tuf.RoleTargets, func(o object) { s.give(o, policy.RoleClaimed, mallory) })
 		}, sitting.NotAllowed, "keep its own"},
 		"targets list a file": {func(s *stage) {
 			s.say(tuf.RoleTargets, func(o object) {
@@ -330,15 +330,15 @@ func TestR5LiesAreRefused(t *testing.T) {
 			})
 		}, sitting.NotAllowed, "targets"},
 		"one unclaimed bin with another registry": {func(s *stage) {
-			s.say(policy.RoleUnclaimed, func(o object) { give(o, "unclaimed-3", mallory) })
+			s.say(policy.RoleUnclaimed, func(o object) { s.give(o, "unclaimed-3", mallory) })
 		}, sitting.NotAllowed, "1 of 16"},
 		"two registries": {func(s *stage) {
-			s.say(policy.RoleUnclaimed, func(o object) { give(o, "unclaimed-3", mallory); give(o, "unclaimed-4", namedKey(s.t, "trudy")) })
+			s.say(policy.RoleUnclaimed, func(o object) { s.give(o, "unclaimed-3", mallory); s.give(o, "unclaimed-4", namedKey(s.t, "trudy")) })
 		}, sitting.NotAllowed, "other keys than another bin"},
 		"the offline key as registry": {func(s *stage) {
 			s.say(policy.RoleUnclaimed, func(o object) {
 				for _, e := range entries(o) {
-					give(o, tuf.RoleName(e.(object)["name"].(string)), s.keys[policy.KeyClaimed]...)
+					s.give(o, tuf.RoleName(e.(object)["name"].(string)), s.keys[policy.KeyClaimed]...)
 				}
 			})
 		}, sitting.Key, "keys of its own"},
@@ -354,7 +354,7 @@ func TestR5LiesAreRefused(t *testing.T) {
 			s.keep(role("flask"), s.maintainers["flask"]...)
 		}, sitting.Unsigned, "every added key"},
 		"a rekey to other keys than were signed for": {func(s *stage) {
-			s.say(s.bin("flask"), func(o object) { give(o, role("flask"), mallory) })
+			s.say(s.bin("flask"), func(o object) { s.give(o, role("flask"), mallory) })
 		}, sitting.BadSignature, "has no say"},
 		"a rekey without its list": {func(s *stage) { s.drop(role("flask")) }, sitting.Unsigned, "do not sign"},
 		"a rekey of a list that was altered": {func(s *stage) {
@@ -378,27 +378,27 @@ func TestR5LiesAreRefused(t *testing.T) {
 			s.resay("flask", func(o object) { o["x"] = 1 })
 		}, sitting.NotAllowed, `"x"`},
 		"a rekey to the registry as recovery": {func(s *stage) {
-			s.resay("flask", func(o object) { o["x-bailiwick-recovery"] = []any{keyObject(s.keys[policy.KeyRegistry][0])} })
+			s.resay("flask", func(o object) { o["x-bailiwick-recovery"] = []any{s.keyObject(s.keys[policy.KeyRegistry][0])} })
 		}, sitting.Key, "for registry"},
 		"a recovery that the new key did not sign": {func(s *stage) {
 			s.keep(role("requests"))
 		}, sitting.Unsigned, "every added key"},
 		"a recovery that does not say so": {func(s *stage) {
-			s.say(s.bin("requests"), func(o object) { delete(entryOf(o, role("requests")), policy.RecoveredMember) })
+			s.say(s.bin("requests"), func(o object) { delete(s.entryOf(o, role("requests")), policy.RecoveredMember) })
 		}, sitting.Unsigned, "the threshold it has now"},
 		"a recovery of last year": {func(s *stage) {
-			s.say(s.bin("requests"), func(o object) { entryOf(o, role("requests"))[policy.RecoveredMember] = "2029-01-01T00:00:00Z" })
+			s.say(s.bin("requests"), func(o object) { s.entryOf(o, role("requests"))[policy.RecoveredMember] = "2029-01-01T00:00:00Z" })
 		}, sitting.Dates, "recovered now"},
 		"parked under other keys": {func(s *stage) {
-			s.say(s.bin("numpy"), func(o object) { give(o, role("numpy"), mallory) })
+			s.say(s.bin("numpy"), func(o object) { s.give(o, role("numpy"), mallory) })
 		}, sitting.NotAllowed, "not those of its bin"},
 		"parked, to be taken back by others": {func(s *stage) {
 			s.say(s.bin("numpy"), func(o object) {
-				entryOf(o, role("numpy"))[policy.ParkedKeysMember] = object{"keys": []any{keyObject(mallory)}, "threshold": 1}
+				s.entryOf(o, role("numpy"))[policy.ParkedKeysMember] = object{"keys": []any{s.keyObject(mallory)}, "threshold": 1}
 			})
 		}, sitting.NotAllowed, "could take it back"},
 		"parked without whose it was": {func(s *stage) {
-			s.say(s.bin("numpy"), func(o object) { delete(entryOf(o, role("numpy")), policy.ParkedKeysMember) })
+			s.say(s.bin("numpy"), func(o object) { delete(s.entryOf(o, role("numpy")), policy.ParkedKeysMember) })
 		}, sitting.NotAllowed, "not the other"},
 		"parked with another list": {func(s *stage) {
 			s.say(role("numpy"), func(o object) {

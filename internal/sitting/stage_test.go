@@ -69,34 +69,35 @@ func (s *stage) say(role tuf.RoleName, edit func(signed object)) { bend(s.t, s.r
 func entries(signed object) []any { return signed["delegations"].(object)["roles"].([]any) }
 
 // entryOf gives it the one of a role.
-func entryOf(signed object, role tuf.RoleName) object {
+func (s *stage) entryOf(signed object, role tuf.RoleName) object {
 	for _, e := range entries(signed) {
 		if e := e.(object); e["name"] == string(role) {
 			return e
 		}
 	}
-	panic("no delegation to " + role)
+	s.t.Fatalf("no delegation to %s", role)
+	return nil
 }
 
 func setEntries(signed object, all []any) { signed["delegations"].(object)["roles"] = all }
 
 // keyObject is a key as metadata has it.
-func keyObject(s key.Signer) object {
+func (s *stage) keyObject(k key.Signer) object {
 	var o object
-	if err := json.Unmarshal(s.Public().AppendCanonical(nil), &o); err != nil {
-		panic(err)
+	if err := json.Unmarshal(k.Public().AppendCanonical(nil), &o); err != nil {
+		s.t.Fatal(err)
 	}
 	return o
 }
 
 // give gives a delegation to other keys.
-func give(signed object, role tuf.RoleName, signers ...key.Signer) {
+func (s *stage) give(signed object, role tuf.RoleName, signers ...key.Signer) {
 	var ids []any
-	for _, s := range signers {
-		ids = append(ids, string(s.Public().ID()))
-		signed["delegations"].(object)["keys"].(object)[string(s.Public().ID())] = keyObject(s)
+	for _, k := range signers {
+		ids = append(ids, string(k.Public().ID()))
+		signed["delegations"].(object)["keys"].(object)[string(k.Public().ID())] = s.keyObject(k)
 	}
-	e := entryOf(signed, role)
+	e := s.entryOf(signed, role)
 	e["keyids"], e["threshold"] = ids, len(signers)
 	tidy(signed)
 }
@@ -144,7 +145,8 @@ func (s *stage) other(name string) tuf.RoleName {
 			return p.Role
 		}
 	}
-	panic("the request has one bin")
+	s.t.Fatal("the request has one bin")
+	return ""
 }
 
 // untouched is a claimed bin that is not in the request.
@@ -154,7 +156,8 @@ func (s *stage) untouched() tuf.RoleName {
 			return role
 		}
 	}
-	panic("the request has all bins")
+	s.t.Fatal("the request has all bins")
+	return ""
 }
 
 func (s *stage) drop(role tuf.RoleName) {

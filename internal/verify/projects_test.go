@@ -109,7 +109,7 @@ func TestBrokenKeyholders(t *testing.T) {
 // more for each that is claimed.
 func TestKeyholdersOfManyProjects(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIPPED: makes ten thousand delegations")
+		t.Skip("SKIPPED: makes ten thousand delegations; leave out -short")
 	}
 	w := newWorld(t)
 	registry := testrepo.One("registry")

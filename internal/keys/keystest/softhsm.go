@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"example.com/bailiwick/internal/needs"
 )
 
 // The PINs of every token that [SoftHSM] makes.
@@ -38,26 +40,14 @@ func NewSoftHSM(tb testing.TB) *SoftHSM {
 // softHSM finds the library where Debian, Fedora and Homebrew put it.
 func softHSM(tb testing.TB) string {
 	tb.Helper()
-	for _, program := range []string{"softhsm2-util", "pkcs11-tool"} {
-		if _, err := exec.LookPath(program); err != nil {
-			without(tb, "the program "+program+" of the Debian packages softhsm2 and opensc is not here")
-		}
-	}
+	needs.Programs(tb, "softhsm2 and opensc", "softhsm2-util", "pkcs11-tool")
 	for _, pattern := range []string{"/usr/lib/softhsm", "/usr/lib/*/softhsm", "/usr/lib64/pkcs11", "/opt/homebrew/lib/softhsm", "/usr/local/lib/softhsm"} {
 		if found, _ := filepath.Glob(filepath.Join(pattern, "libsofthsm2.so")); len(found) > 0 {
 			return found[0]
 		}
 	}
-	without(tb, "libsofthsm2.so is in none of its places")
+	needs.Without(tb, "libsofthsm2.so is in none of its places; install the Debian package softhsm2")
 	return ""
-}
-
-func without(tb testing.TB, why string) {
-	tb.Helper()
-	if os.Getenv("CI") != "" {
-		tb.Fatalf("NOT TESTED: %s, and CI has to have it", why)
-	}
-	tb.Skipf("SKIPPED: %s", why)
 }
 
 // AddToken makes a token.

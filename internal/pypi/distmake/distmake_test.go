@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/bailiwick/internal/needs"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/pypi/dist"
 	"example.com/bailiwick/internal/pypi/distmake"
@@ -62,15 +63,9 @@ func TestPayloadDoesNotCompress(t *testing.T) {
 // TestPipInstalls installs what is built with the pip of this machine.
 func TestPipInstalls(t *testing.T) {
 	if testing.Short() {
-		t.Skip("pip takes seconds")
+		t.Skip("SKIPPED: pip takes seconds; leave out -short")
 	}
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("there is no python3")
-	}
-	if err := exec.CommandContext(t.Context(), python, "-m", "pip", "--version").Run(); err != nil {
-		t.Skip("there is no pip")
-	}
+	python := needs.Pip(t)
 	o := everything
 	o.Requires = nil
 	for kind, build := range builders() {
