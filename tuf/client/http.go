@@ -273,11 +273,17 @@ func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootNam
 		cancel: cancel, cause: func(err error) error { return causeOf(ctx, err) },
 	}
 	if err := judge(resp, b, offset, rootName); err != nil {
+		// Every refresh ends its chain of roots with a 404. The connection serves the next
+		// request only if that answer was read to its end, which is worth a few bytes.
+		_, _ = io.CopyN(io.Discard, b, maxExcuse)
 		_ = resp.Body.Close()
 		return nil, err
 	}
 	return b, nil
 }
+
+// maxExcuse bounds what is read of the body of an answer that is of no use.
+const maxExcuse = 16 << 10
 
 // judge decides what an answer's head means. A server that does not know ranges
 // answers 200 with everything: then what is already there is read past.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -61,6 +62,62 @@ func TestHTTPEndToEnd(t *testing.T) {
 	}
 	r.Break("timestamp.json", testrepo.Fault{Breaks: 1})
 	refresh(t, c) // a broken connection is tried again
+}
+
+// TestOneConnection makes sure that a visit pays for one handshake: the absence of a next
+// root is a 404, and a connection serves on only if that was read to its end.
+func TestOneConnection(t *testing.T) {
+	r, path := flask(t)
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(r.Handler())
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	f, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: server.URL + "/metadata", Targets: server.URL + "/targets/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	c, err := client.New(client.Config{Fetcher: f, Store: client.NewMemory(), Root: r.Root(1), Now: r.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		found, err := refresh(t, c).Find(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Download(t.Context(), found, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		r.Publish()
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+// TestEndlessExcuse serves a 404 whose body has no end: little of it is read, and it still
+// means that there is no such file.
+func TestEndlessExcuse(t *testing.T) {
+	gone := make(chan struct{})
+	f := fetcher(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(gone)
+		w.WriteHeader(http.StatusNotFound)
+		for excuse := make([]byte, 4<<10); ; {
+			if _, err := w.Write(excuse); err != nil {
+				return
+			}
+		}
+	}), client.HTTPConfig{})
+	if _, err := f.Metadata(t.Context(), "2.root.json", 1000); !errors.Is(err, client.ErrAbsent) {
+		t.Errorf("got %v, want ErrAbsent", err)
+	}
+	<-gone // the connection was dropped
 }
 
 func TestHTTPResume(t *testing.T) {
