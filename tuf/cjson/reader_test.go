@@ -2,6 +2,7 @@ package cjson_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -134,6 +135,22 @@ func TestRefused(t *testing.T) {
 				t.Errorf("AppendCanonical gives %.40q, %v", out, err)
 			}
 		})
+	}
+}
+
+// No control character may stand in a string as it is, wherever in it, and each may be escaped.
+func TestControlCharacters(t *testing.T) {
+	for c := range byte(0x20) {
+		for _, before := range []string{"", "1234567", "12345678", "123456789012345"} {
+			in := `"` + before + string(rune(c)) + `"`
+			if _, err := read(in); err == nil || !strings.Contains(err.Error(), "bare control character") {
+				t.Errorf("%q: %v", in, err)
+			}
+			escaped := fmt.Sprintf(`"%s\u%04x"`, before, c)
+			if canonical, err := read(escaped); canonical || err != nil {
+				t.Errorf("%s: canonical %v, %v", escaped, canonical, err)
+			}
+		}
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"example.com/bailiwick/tuf/key"
 )
 
-// Draft is a new version of a role that waits for signatures. It is immutable, and so must
-// be what it gives.
+// Draft is a new version of a role that waits for signatures. It is immutable, and what its
+// methods return must not be changed either: it may lie in the same memory.
 type Draft struct {
 	role     tuf.RoleName
 	version  int64

@@ -29,9 +29,9 @@ func holder(name string) (key.Signer, tuf.Authority) {
 	return signer, authority
 }
 
-// Write a repository: the four top-level roles, each drafted, signed by its own key and
-// given the name under which clients ask for it. What comes out is verified like a
-// client would before anybody sees it.
+// Write a repository: the four top-level roles, each drafted and signed by its own key. What
+// comes out is verified by a client's own steps before anybody sees it, and gets the names
+// under which clients ask for it.
 func Example() {
 	ctx := context.Background()
 	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -43,61 +43,48 @@ func Example() {
 	issue := func(role tuf.RoleName, life time.Duration) repo.Issue {
 		return repo.Issue{Role: role, Version: 1, Now: now, Expires: now.Add(life), Authority: authorities[role]}
 	}
-	files := map[string][]byte{} // what a web server serves
-	publish := func(role tuf.RoleName, d *repo.Draft, err error) []byte {
+	sign := func(d *repo.Draft, err error) []byte {
 		if err != nil {
 			panic(err)
 		}
-		data, err := repo.Sign(ctx, d, signers[role])
+		data, err := repo.Sign(ctx, d, signers[d.Role()])
 		if err != nil {
 			panic(err)
 		}
-		files[trust.FileName(role, d.Version(), true)] = data
 		return data
 	}
 
-	d, err := repo.NewRoot(repo.RootSpec{ConsistentSnapshot: true, Roles: authorities}, issue(tuf.RoleRoot, 365*24*time.Hour))
-	root := publish(tuf.RoleRoot, d, err)
-
 	content := []byte("hello\n")
-	d, err = repo.NewTargets(repo.TargetsSpec{Targets: []tuf.Target{
-		{Path: "greetings/hello.txt", Length: int64(len(content)), Hashes: tuf.NewHashes(content)},
-	}}, issue(tuf.RoleTargets, 90*24*time.Hour))
-	publish(tuf.RoleTargets, d, err)
+	targets := []tuf.Target{{Path: "greetings/hello.txt", Length: int64(len(content)), Hashes: tuf.NewHashes(content)}}
+	var staged trust.Staged
+	staged.Roots = [][]byte{sign(repo.NewRoot(repo.RootSpec{ConsistentSnapshot: true, Roles: authorities}, issue(tuf.RoleRoot, 365*24*time.Hour)))}
+	staged.Targets = sign(repo.NewTargets(repo.TargetsSpec{Targets: targets}, issue(tuf.RoleTargets, 90*24*time.Hour)))
+	staged.Snapshot = sign(repo.NewSnapshot(map[tuf.RoleName]int64{tuf.RoleTargets: 1}, issue(tuf.RoleSnapshot, 7*24*time.Hour)))
+	staged.Timestamp = sign(repo.NewTimestamp(repo.MetaOf(1, staged.Snapshot), issue(tuf.RoleTimestamp, 24*time.Hour)))
 
-	d, err = repo.NewSnapshot(map[tuf.RoleName]int64{tuf.RoleTargets: 1}, issue(tuf.RoleSnapshot, 7*24*time.Hour))
-	snapshot := publish(tuf.RoleSnapshot, d, err)
-
-	d, err = repo.NewTimestamp(repo.MetaOf(1, snapshot), issue(tuf.RoleTimestamp, 24*time.Hour))
-	publish(tuf.RoleTimestamp, d, err)
-
-	// The client's own code has the last word.
-	begun, err := trust.Begin(root, now, trust.Options{})
+	// The client's own code has the last word. The next publication asks set.Stage.
+	set, err := trust.StageFirst(now, trust.Options{}, staged)
 	if err != nil {
 		panic(err)
 	}
-	timestamps, err := begun.Done()
+	files, err := staged.Files(set)
 	if err != nil {
 		panic(err)
 	}
-	snapshots, err := timestamps.Accept(files["timestamp.json"])
-	if err != nil {
-		panic(err)
-	}
-	targets, err := snapshots.Accept(files["1.snapshot.json"])
-	if err != nil {
-		panic(err)
-	}
-	set, err := targets.Accept(files["1.targets.json"])
-	if err != nil {
-		panic(err)
+	for _, f := range files { // in this order, so that nobody sees half of it
+		fmt.Println("serve", f.Name)
 	}
 	found, err := set.Find("greetings/hello.txt", nil)
-	fmt.Println(found.Target.Length, found.Target.Hashes.Check(content), err)
-	fmt.Println("serve the file as", found.FetchName())
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("serve", found.FetchName())
 	// Output:
-	// 6 <nil> <nil>
-	// serve the file as greetings/5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03.hello.txt
+	// serve 1.root.json
+	// serve 1.targets.json
+	// serve 1.snapshot.json
+	// serve timestamp.json
+	// serve greetings/5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03.hello.txt
 }
 
 // Delegate to a key: from now on its holder, and nobody else, says which files lie in

@@ -33,9 +33,10 @@ type Issue struct {
 	// Authority says who must sign: what root or the delegator lists for the
 	// role. Root itself ignores it, as its own content says who signs.
 	Authority tuf.Authority
-	// Paths and HashPrefixes are what the delegator grants the role. A target
-	// or delegated path outside could never be found by a client, so it is
-	// refused. Both nil: everything is granted, as to the top-level targets.
+	// Paths and HashPrefixes are what the delegator grants the role. A target that is put
+	// outside of it could never be found by a client, so it is refused ([ErrPath]); patterns
+	// of further delegations are not compared with it. Both nil: everything is granted, as
+	// to the top-level targets.
 	Paths        []string
 	HashPrefixes []string
 }

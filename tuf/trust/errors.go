@@ -17,15 +17,15 @@ const (
 	Expired     Code = "expired"       // its time is over at the start of this update: somebody may be freezing us
 	Rollback    Code = "rollback"      // older than what was trusted before, or no longer listed
 	Threshold   Code = "threshold"     // too few good signatures by distinct keys of the role
-	Length      Code = "length"        // more or fewer bytes than listed, or more than we accept
+	Length      Code = "length"        // more or fewer bytes than listed, or more than Limits accept
 	Hash        Code = "hash"          // the bytes are not the listed ones
 	Malformed   Code = "malformed"     // not the metadata that it should be
-	Unsupported Code = "unsupported"   // a specification version that we do not speak
-	Version     Code = "version"       // a root that is not exactly the next one
+	Unsupported Code = "unsupported"   // a version of the specification, or a hash algorithm, that we do not know
+	Version     Code = "version"       // a root that is not exactly the next one; in Stage, a version that is published already
 	MixAndMatch Code = "mix-and-match" // not the version that its parent pins, or made for another role
 	Missing     Code = "missing"       // delegated or pinned, yet not there
 	Unavailable Code = "unavailable"   // the bytes could not be obtained: says nothing about the repository's honesty
-	Limit       Code = "limit"         // a search visits more roles or bytes than allowed
+	Limit       Code = "limit"         // more roots, or a search over more roles or bytes, than Limits allow
 )
 
 // A RefusedError says that something was not accepted, and by which step of
@@ -38,6 +38,7 @@ type RefusedError struct {
 	Err     error        // what exactly; never nil
 }
 
+// Error implements error.
 func (e *RefusedError) Error() string {
 	var b strings.Builder
 	b.WriteString("refused ")

@@ -62,7 +62,13 @@ type search struct {
 	trace *Explanation // nil: nobody asked
 }
 
+// errNoLoader is why a search without a Loader ends at the first delegated role it needs.
+var errNoLoader = errors.New("no loader was given")
+
 func newSearch(s *Set, load Loader) *search {
+	if load == nil {
+		load = func(tuf.RoleName, tuf.Meta) ([]byte, error) { return nil, errNoLoader }
+	}
 	return &search{set: s, load: load, nodes: map[proof]*node{}}
 }
 

@@ -259,6 +259,23 @@ func TestNotFound(t *testing.T) {
 	}
 }
 
+// Without a loader nothing panics, and what would have to be loaded is not "not found".
+func TestNoLoader(t *testing.T) {
+	r := graph(t, arrow{"targets", "a", false, ""})
+	r.AddTarget("targets", "top", []byte("x"))
+	r.Publish()
+	set := fresh(t, r)
+	if _, err := set.Find("top", nil); err != nil {
+		t.Errorf("what the top-level role lists: %v", err)
+	}
+	_, err := set.Find("other", nil)
+	refused(t, err, trust.Unavailable, "a", "5.6.1")
+	_, err = set.List("", nil)
+	refused(t, err, trust.Unavailable, "a", "5.6.1")
+	_, err = set.Delegated(nil, "a")
+	refused(t, err, trust.Unavailable, "a", "5.6.1")
+}
+
 // A role on the way that cannot be had or verified ends the search, with an
 // error that is not ErrNotFound. It never falls through.
 func TestCannotVerify(t *testing.T) {

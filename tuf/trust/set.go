@@ -62,7 +62,8 @@ func (s *Set) Want(role tuf.RoleName) (Want, bool) {
 // Loader obtains the bytes of a delegated role at the version that the snapshot
 // lists (Set.Want has the file's name and a limit for its length). It need not
 // check anything. Its error ends the search as Unavailable, unless it is a
-// *RefusedError, which is passed on. It may be called by several goroutines.
+// *RefusedError, which is passed on. It may be called by several goroutines. Without one
+// (nil), delegated roles are Unavailable unless the Cache holds them.
 type Loader func(role tuf.RoleName, meta tuf.Meta) ([]byte, error)
 
 // Find searches for a path (5.6.7). It returns what the repository lists, with
