@@ -391,6 +391,24 @@ func TestOneKeyAsPEMAndHex(t *testing.T) {
 }
 
 // With AnyKeyID an id does not say which key it stands for; Equal must.
+// A change of keys that nobody here can use is a change all the same: clients that can use
+// them see a rotation, and so must we (5.3.11).
+func TestEqualLooksAtUnusableKeys(t *testing.T) {
+	mine := ed25519Object(signer(t, 2).Public(), "")
+	of := func(ids ...string) tuf.Authority {
+		root := rootWith(t, fmt.Sprintf("%q:%s", idOf(t, mine), mine), append(ids, idOf(t, mine)), 1, nil)
+		a, _ := root.Authority(tuf.RoleTargets)
+		return a
+	}
+	a := of("from the future", "not listed")
+	if !a.Equal(of("not listed", "from the future")) {
+		t.Error("the order makes a difference")
+	}
+	if b := of("from the future", "another"); a.Equal(b) || b.Equal(a) {
+		t.Error("an unusable key was replaced by another, and nothing changed")
+	}
+}
+
 func TestEqualLooksAtKeys(t *testing.T) {
 	lenient := &tuf.Limits{AnyKeyID: true}
 	authorityOf := func(s key.Signer) tuf.Authority {
