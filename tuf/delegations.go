@@ -337,6 +337,10 @@ func (p *parser) patterns(longest int) []byte {
 			p.tooMany(p.limits.Patterns, "patterns in one delegation", "Patterns")
 			break
 		}
+		if p.patternsIn++; p.patternsIn > p.limits.FilePatterns {
+			p.tooMany(p.limits.FilePatterns, "patterns in one file", "FilePatterns")
+			break
+		}
 		at := p.Offset()
 		// An empty hash prefix would be a prefix of everything.
 		if s := p.Bytes(); len(s) == 0 || len(s) > longest {

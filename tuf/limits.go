@@ -31,8 +31,10 @@ type Limits struct {
 	CustomBytes int
 	// Delegations bounds the delegations of one file, bins of succinct_roles apart.
 	Delegations int
-	// Patterns bounds the path patterns, or hash prefixes, of one delegation.
-	Patterns int
+	// Patterns bounds the path patterns, or hash prefixes, of one delegation, and
+	// FilePatterns those of all delegations of one file: finding who is responsible for a
+	// path takes some fifty bytes of memory for each.
+	Patterns, FilePatterns int
 	// PatternBytes bounds the length of one path pattern.
 	PatternBytes int
 	// Members bounds the members of "signed", those unknown to us included.
@@ -68,6 +70,7 @@ func DefaultLimits() Limits {
 		CustomBytes:     64 << 10,
 		Delegations:     1 << 17,
 		Patterns:        4096,
+		FilePatterns:    1 << 20,
 		PatternBytes:    MaxTargetPath,
 		Members:         256,
 		RoleNameBytes:   MaxRoleName,
@@ -93,6 +96,7 @@ func (l *Limits) complete() Limits {
 		{&c.CustomBytes, &d.CustomBytes},
 		{&c.Delegations, &d.Delegations},
 		{&c.Patterns, &d.Patterns},
+		{&c.FilePatterns, &d.FilePatterns},
 		{&c.PatternBytes, &d.PatternBytes},
 		{&c.Members, &d.Members},
 		{&c.RoleNameBytes, &d.RoleNameBytes},

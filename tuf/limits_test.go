@@ -83,6 +83,12 @@ func TestLimits(t *testing.T) {
 		{"Delegations", tuf.RoleTargets, tuf.Limits{Delegations: 1}, delegations(role("a", "")), delegations(role("a", "") + "," + role("b", "")), "Limits.Delegations"},
 		{"Patterns", tuf.RoleTargets, tuf.Limits{Patterns: 1}, delegations(role("a", `,"paths":["x"]`)), delegations(role("a", `,"paths":["x","y"]`)), "Limits.Patterns"},
 		{"Patterns, hashed", tuf.RoleTargets, tuf.Limits{Patterns: 1}, delegations(role("a", `,"path_hash_prefixes":["0"]`)), delegations(role("a", `,"path_hash_prefixes":["0","1"]`)), "Limits.Patterns"},
+		{
+			"FilePatterns", tuf.RoleTargets,
+			tuf.Limits{FilePatterns: 3},
+			delegations(role("a", `,"paths":["x","y"]`) + "," + role("b", `,"path_hash_prefixes":["0"]`)),
+			delegations(role("a", `,"paths":["x","y"]`) + "," + role("b", `,"path_hash_prefixes":["0","1"]`)), "Limits.FilePatterns",
+		},
 		{"PatternBytes", tuf.RoleTargets, tuf.Limits{PatternBytes: 2}, delegations(role("a", `,"paths":["xy"]`)), delegations(role("a", `,"paths":["xyz"]`)), "3 bytes instead"},
 		{"Members", tuf.RoleTargets, tuf.Limits{Members: 5}, plain(tuf.RoleTargets), envelope(tuf.RoleTargets, `"targets":{}`, `"x":1`), "Limits.Members"},
 		{"RoleNameBytes", tuf.RoleTargets, tuf.Limits{RoleNameBytes: 7}, delegations(role("7 bytes", "")), delegations(role("8 bytes.", "")), "Limits.RoleNameBytes"},

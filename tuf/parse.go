@@ -16,6 +16,7 @@ type parser struct {
 	*cjson.Reader
 	limits      Limits
 	doc         *document
+	patternsIn  int // in all delegations so far
 	unsupported bool
 }
 

@@ -266,7 +266,61 @@ func spliceRoles(old []byte, plan *delegationPlan, added []Delegation, before tu
 	if err := list.addAll(added); err != nil {
 		return nil, nil, err
 	}
-	return append(list.out, ']'), list.used, checkCount("delegations", list.count, tuf.DefaultLimits().Delegations)
+	list.out = append(list.out, ']')
+	limits := tuf.DefaultLimits()
+	if err := cmp.Or(
+		checkCount("delegations", list.count, limits.Delegations),
+		checkPatterns(list.out, limits.FilePatterns),
+	); err != nil {
+		return nil, nil, err
+	}
+	return list.out, list.used, nil
+}
+
+// checkPatterns refuses an array of roles with more patterns and hash prefixes than clients
+// with default limits read in one file.
+func checkPatterns(roles []byte, most int) error {
+	if len(roles) < len(`"*",`)*most { // there is no room for so many
+		return nil
+	}
+	body, err := inside(roles, '[')
+	if err != nil {
+		return err
+	}
+	count := 0
+	for i := 0; i < len(body); {
+		entry, next, err := nextElement(body, i)
+		if err != nil {
+			return err
+		}
+		i = next
+		for _, name := range []string{"paths", "path_hash_prefixes"} {
+			n, err := countElements(entry, name)
+			if err != nil {
+				return err
+			}
+			count += n
+		}
+	}
+	return checkCount("patterns", count, most)
+}
+
+// countElements returns how many elements the array of this name has, none if it is not there.
+func countElements(object []byte, name string) (n int, err error) {
+	array, err := lookup(object, name)
+	if err != nil || array == nil {
+		return 0, err
+	}
+	body, err := inside(array, '[')
+	if err != nil {
+		return 0, err
+	}
+	for i := 0; i < len(body); n++ {
+		if _, i, err = nextElement(body, i); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // apply returns the role of an entry, what becomes of it, nil if it is removed, and whether

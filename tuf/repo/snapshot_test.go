@@ -341,4 +341,16 @@ func TestBoundsOfFiles(t *testing.T) {
 	if !slices.Equal(list[0].Paths, []string{"a"}) {
 		t.Error("the specification was changed")
 	}
+
+	// As many patterns as clients read, and one more.
+	list = list[:257]
+	for i := range list {
+		list[i].Paths = slices.Repeat([]string{"a"}, 4096)
+	}
+	d, err := repo.NewTargets(repo.TargetsSpec{Delegations: list[:256]}, x.issue(1))
+	x.targets(t, d, err)
+	list[256].Paths = nil
+	list[256].HashPrefixes = []string{"0"}
+	_, err = repo.NewTargets(repo.TargetsSpec{Delegations: list}, x.issue(1))
+	wantErr(t, err, repo.ErrTooMany)
 }
