@@ -1,6 +1,7 @@
 package tuf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"iter"
 	"sync"
@@ -15,6 +16,10 @@ type Signature struct {
 	KeyID key.ID
 	// Sig is the decoded signature; nil if metadata had something other than hex.
 	Sig []byte
+}
+
+func (s Signature) equal(other Signature) bool {
+	return s.KeyID == other.KeyID && bytes.Equal(s.Sig, other.Sig)
 }
 
 // Header is what a file claims about itself. It is not verified: use it in messages
@@ -55,7 +60,12 @@ func (u *Unverified[T]) Header() Header {
 // not. Signatures by other keys, and wrong ones, are ignored. Verify checks neither
 // expiry nor version: those depend on what else is trusted (package trust).
 func (u *Unverified[T]) Verify(a Authority) (*T, error) {
-	t := a.check(u.message, u.signatures, false)
+	return u.VerifyAfter(&Ahead{authority: a})
+}
+
+// VerifyAfter is Verify by the authority that was given to VerifyAhead.
+func (u *Unverified[T]) VerifyAfter(h *Ahead) (*T, error) {
+	a, t := h.authority, h.check(u.message, u.signatures)
 	if a.threshold < 1 || t.distinct < a.threshold {
 		return nil, &ThresholdError{
 			Role: u.document.role, Version: u.document.version,

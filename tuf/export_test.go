@@ -8,3 +8,6 @@ func DecodeHex(dst, text []byte) bool { return decodeHex(dst, text) }
 
 // AppendHex shows appendHex to tests.
 func AppendHex(dst, src []byte) []byte { return appendHex(dst, src) }
+
+// Fits shows tests whether h saved u a check of its signatures.
+func Fits[T any](h *Ahead, u *Unverified[T]) bool { return h.fits(u.message, u.signatures) }

@@ -36,7 +36,11 @@ const (
 
 // ParseRoleName checks a role name. Its error matches ErrName.
 func ParseRoleName(s string) (RoleName, error) {
-	if reason := roleNameProblem(s); reason != "" {
+	reason := roleNameProblem(s)
+	if reason == "" && !utf8.ValidString(s) {
+		reason = "not UTF-8"
+	}
+	if reason != "" {
 		return "", fmt.Errorf("%w: role %.60q: %s", ErrName, s, reason)
 	}
 	return RoleName(s), nil
@@ -67,14 +71,14 @@ func CompareRoleNames(a, b RoleName) int {
 // metaSuffix is what snapshot and timestamp metadata append to a role name.
 const metaSuffix = ".json"
 
+// roleNameProblem says why a role name is refused. It does not look at its UTF-8, which a
+// parser has seen to.
 func roleNameProblem[S ~string | ~[]byte](s S) string {
 	switch {
 	case len(s) == 0:
 		return "empty"
 	case len(s) > MaxRoleName:
 		return fmt.Sprintf("longer than %d bytes", MaxRoleName)
-	case !utf8.ValidString(string(s)):
-		return "not UTF-8"
 	default:
 		return ""
 	}

@@ -252,17 +252,17 @@ func (m *Members) Sorted() bool { return !m.disordered }
 
 // Object begins to read an object. Its members follow with Next.
 func (r *Reader) Object() Members {
-	r.space()
-	if r.peek() != '{' {
-		r.unexpected("an object")
-		return Members{}
-	}
-	r.descend()
+	r.open('{', "an object") // apart, so that this is inlined: there is one for every entry
 	return Members{begin: r.pos}
 }
 
-// descend passes over an opening bracket.
-func (r *Reader) descend() {
+// open passes over an opening bracket.
+func (r *Reader) open(bracket byte, what string) {
+	r.space()
+	if r.peek() != bracket {
+		r.unexpected(what)
+		return
+	}
 	if r.depth++; r.depth > r.maxDepth {
 		r.Fail(r.pos, fmt.Sprintf("nested deeper than %d levels", r.maxDepth))
 		return
@@ -423,12 +423,7 @@ type Elements struct{ started bool }
 
 // Array begins to read an array. Its elements follow with More.
 func (r *Reader) Array() Elements {
-	r.space()
-	if r.peek() != '[' {
-		r.unexpected("an array")
-		return Elements{}
-	}
-	r.descend()
+	r.open('[', "an array")
 	return Elements{}
 }
 

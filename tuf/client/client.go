@@ -40,7 +40,7 @@ type Config struct {
 type Client struct {
 	mirrors *mirrors
 	store   Store
-	anchor  []byte
+	anchor  *trust.RootStage // never goes on itself
 	now     func() time.Time
 	options trust.Options
 
@@ -68,10 +68,11 @@ func New(c Config) (*Client, error) {
 		return nil, fmt.Errorf("configuring the client: %w", err)
 	}
 	client := &Client{
-		mirrors: newMirrors(c), store: c.Store, anchor: c.Root, now: c.Now,
+		mirrors: newMirrors(c), store: c.Store, now: c.Now,
 		options: trust.Options{Limits: c.Limits, Cache: trust.NewCache(c.CacheBytes)},
 	}
-	if _, err := trust.Begin(c.Root, time.Time{}, client.options); err != nil {
+	var err error
+	if client.anchor, err = trust.Begin(c.Root, time.Time{}, client.options); err != nil {
 		return nil, fmt.Errorf("reading the trusted root: %w", err)
 	}
 	return client, nil
@@ -212,8 +213,12 @@ func (u *update) begin() (r *trust.RootStage, known *tuf.Root, err error) {
 	if last := u.last.Load(); last != nil && bytes.Equal(data, last.Root().Bytes()) {
 		return last.Next(u.now()), last.Root(), nil
 	}
-	if r, err = trust.Begin(u.anchor, u.now(), u.options); err != nil || data == nil {
-		return r, nil, err
+	r = u.anchor.At(u.now())
+	switch {
+	case data == nil:
+		return r, nil, nil
+	case bytes.Equal(data, r.Root().Bytes()):
+		return r, r.Root(), nil
 	}
 	stored, err := trust.Begin(data, time.Time{}, u.options)
 	if err != nil {

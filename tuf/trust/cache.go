@@ -38,11 +38,7 @@ func (n *node) footprint() int64 { return n.size()*3/2 + 2<<10 }
 // ones alike.
 func (s *state) verifyTargets(data []byte, role tuf.RoleName, meta tuf.Meta, a tuf.Authority) (*node, error) {
 	x := expected{role: role, meta: meta, limit: s.limits.Metadata.TargetsBytes, lengthStep: "5.6.1", hashStep: "5.6.2"}
-	u, err := opened(data, x, &s.limits.Metadata, tuf.ParseTargets)
-	if err != nil {
-		return nil, err
-	}
-	t, err := signed(u, a, role, "5.6.3")
+	u, t, err := verified(data, x, &s.limits.Metadata, tuf.ParseTargets, a, "5.6.3")
 	if err != nil {
 		return nil, err
 	}

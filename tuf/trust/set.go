@@ -44,9 +44,7 @@ func (s *Set) Expires() time.Time {
 // against this Set, and nothing that did not change is parsed again. The Set
 // itself does not change. Any number of successors may be begun.
 func (s *Set) Next(start time.Time) *RootStage {
-	next := s.state
-	next.start = start
-	return &RootStage{state: next}
+	return (&RootStage{state: s.state}).At(start)
 }
 
 // Want names the file of a delegated role as the snapshot lists it. It reports

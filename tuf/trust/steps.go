@@ -32,13 +32,34 @@ type expected struct {
 // opened turns bytes into unverified metadata, after the checks that need no
 // parsing.
 func opened[T any](data []byte, x expected, l *tuf.Limits, p parse[T]) (*tuf.Unverified[T], error) {
-	if err := checkLength(data, x.role, x.meta, x.limit, x.lengthStep); err != nil {
-		return nil, err
-	}
-	if err := checkHashes(data, x.role, x.meta, x.hashStep); err != nil {
+	if err := checkBytes(data, x); err != nil {
 		return nil, err
 	}
 	return parsed(data, x.role, x.meta, l, p)
+}
+
+// verified is opened and signed for a file whose signers are known before it is read:
+// then its signatures are checked while it is parsed. What is wrong with it is told in
+// the order of the steps all the same.
+func verified[T any](data []byte, x expected, l *tuf.Limits, p parse[T], a tuf.Authority, step string) (*tuf.Unverified[T], *T, error) {
+	if err := checkBytes(data, x); err != nil {
+		return nil, nil, err
+	}
+	ahead := tuf.VerifyAhead(data, l, a)
+	u, err := parsed(data, x.role, x.meta, l, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := u.VerifyAfter(ahead)
+	return u, v, unsigned(err, x.role, u.Header().Version, step)
+}
+
+// checkBytes asks what needs no parsing.
+func checkBytes(data []byte, x expected) error {
+	if err := checkLength(data, x.role, x.meta, x.limit, x.lengthStep); err != nil {
+		return err
+	}
+	return checkHashes(data, x.role, x.meta, x.hashStep)
 }
 
 // parsed is section 4: well-formed metadata of the role's type, in a version of
@@ -87,14 +108,19 @@ func checkHashes(data []byte, role tuf.RoleName, meta tuf.Meta, step string) err
 // of it elsewhere had its own way to count a key twice.
 func signed[T any](u *tuf.Unverified[T], a tuf.Authority, role tuf.RoleName, step string) (*T, error) {
 	v, err := u.Verify(a)
-	if err == nil {
-		return v, nil
-	}
+	return v, unsigned(err, role, u.Header().Version, step)
+}
+
+// unsigned makes a refusal of what Verify returned, nil included.
+func unsigned(err error, role tuf.RoleName, version int64, step string) error {
 	var few *tuf.ThresholdError
-	if errors.As(err, &few) {
-		return nil, refuse(Threshold, role, u.Header().Version, step, "%w", err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &few):
+		return refuse(Threshold, role, version, step, "%w", err)
 	}
-	return nil, refuse(Malformed, role, u.Header().Version, step, "%w", err)
+	return refuse(Malformed, role, version, step, "%w", err)
 }
 
 // authority returns who signs a top-level role. A verified root names all four.

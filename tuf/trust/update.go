@@ -87,6 +87,14 @@ func Begin(root []byte, start time.Time, o Options) (*RootStage, error) {
 	return &RootStage{state: s}, nil
 }
 
+// At begins another update where this stage is, with its own start. This stage does not
+// change.
+func (s *RootStage) At(start time.Time) *RootStage {
+	next := s.state
+	next.start = start
+	return &RootStage{state: next}
+}
+
 // Root returns the newest root accepted so far.
 func (s *RootStage) Root() *tuf.Root { return s.root }
 
@@ -186,11 +194,8 @@ func (s *TimestampStage) Stored(data []byte) error {
 
 func (s *TimestampStage) verify(data []byte) (*tuf.Timestamp, error) {
 	x := expected{role: tuf.RoleTimestamp, meta: noMeta, limit: s.limits.Metadata.TimestampBytes, lengthStep: "5.4.1"}
-	u, err := opened(data, x, &s.limits.Metadata, tuf.ParseTimestamp)
-	if err != nil {
-		return nil, err
-	}
-	return signed(u, authority(s.root, tuf.RoleTimestamp), tuf.RoleTimestamp, "5.4.2")
+	_, t, err := verified(data, x, &s.limits.Metadata, tuf.ParseTimestamp, authority(s.root, tuf.RoleTimestamp), "5.4.2")
+	return t, err
 }
 
 // Accept takes the timestamp that the repository shows now. When its version
@@ -263,11 +268,8 @@ func (s *SnapshotStage) Stored(data []byte) error {
 
 func (s *SnapshotStage) verify(data []byte, meta tuf.Meta) (*tuf.Snapshot, error) {
 	x := expected{role: tuf.RoleSnapshot, meta: meta, limit: s.limits.Metadata.SnapshotBytes, lengthStep: "5.5.1", hashStep: "5.5.2"}
-	u, err := opened(data, x, &s.limits.Metadata, tuf.ParseSnapshot)
-	if err != nil {
-		return nil, err
-	}
-	return signed(u, authority(s.root, tuf.RoleSnapshot), tuf.RoleSnapshot, "5.5.3")
+	_, v, err := verified(data, x, &s.limits.Metadata, tuf.ParseSnapshot, authority(s.root, tuf.RoleSnapshot), "5.5.3")
+	return v, err
 }
 
 // Accept takes the snapshot that the timestamp lists.
