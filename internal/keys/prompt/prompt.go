@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/term"
@@ -51,13 +52,23 @@ func CheckPassphrase(p []byte) error {
 	return nil
 }
 
-// ReadPassphrase takes the first line of a file. The caller wipes it.
+// ReadPassphrase takes the first line of a file, which nobody but its owner may read; where modes mean something,
+// one that others can read or write is refused. The caller wipes the passphrase.
 func ReadPassphrase(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
-	defer func() { _ = f.Close() }()                            // was only read
+	defer func() { _ = f.Close() }() // was only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	// A pipe, as of a shell's <(...), has a mode that says nothing.
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("the passphrase in %s is open to others (mode %04o): run chmod 600 %s, and take another passphrase if somebody may have read this one",
+			path, mode.Perm(), path)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxPassphrase+3)) //nolint:forbidigo // bounded, and the length is checked below
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)

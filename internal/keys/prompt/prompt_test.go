@@ -2,10 +2,12 @@ package prompt_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -53,5 +55,38 @@ func TestNoTerminal(t *testing.T) {
 		if _, ok := prompt.Terminal(in); ok {
 			t.Errorf("%s is a terminal", what)
 		}
+	}
+}
+
+// TestPassphraseOpenToOthers: a passphrase that others could read or change is refused, without a word of it; a pipe of the
+// shell is nobody else's, whatever its mode.
+func TestPassphraseOpenToOthers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // modes mean nothing there
+	}
+	path := filepath.Join(t.TempDir(), "passphrase")
+	if err := os.WriteFile(path, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, open := range map[fs.FileMode]bool{0o600: false, 0o400: false, 0o700: false, 0o640: true, 0o620: true, 0o604: true, 0o602: true, 0o644: true} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		got, err := prompt.ReadPassphrase(path)
+		if (err != nil) != open || open && (got != nil || !strings.Contains(err.Error(), "run chmod 600 "+path) || strings.Contains(err.Error(), "horse")) {
+			t.Errorf("mode %04o: %q, %v", mode, got, err)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("correct horse\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if got, err := prompt.ReadPassphrase(fmt.Sprintf("/dev/fd/%d", r.Fd())); string(got) != "correct horse" || err != nil {
+		t.Errorf("from a pipe: %q, %v", got, err)
 	}
 }
