@@ -21,7 +21,7 @@ type Config struct {
 
 	// Root is the anchor: root metadata that came from somewhere else than the
 	// repository, any version. Everything is verified from it at each start; the
-	// store is never the anchor.
+	// store is never the anchor. The bytes must not be changed any more.
 	Root []byte
 
 	// Mirrors are further places of the same repository. What says how far things are is

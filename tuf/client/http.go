@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,13 @@ type HTTPConfig struct {
 	// a gateway's 502, 503, 504. Default 2; negative: never.
 	Retries int
 
+	// Redirects is how many redirects one request follows. Default 5; negative: none.
+	Redirects int
+	// RedirectTo are origins to which redirects may lead beside the one that was asked, such
+	// as "https://cdn.example.com": scheme and host, and the port if it is not the usual one.
+	// Default: none. Wherever bytes come from, they are verified.
+	RedirectTo []string
+
 	// Transport makes the requests. nil: one of its own, with the proxy of the
 	// environment; nothing is shared with other HTTP clients of the process.
 	Transport http.RoundTripper
@@ -54,15 +62,13 @@ var _ Fetcher = (*HTTPFetcher)(nil)
 // rateWindow is the waiting time over which MinRate is averaged.
 const rateWindow = 20 * time.Second
 
-// maxRedirects bounds the redirects that one request follows.
-const maxRedirects = 5
-
 // NewHTTPFetcher checks the configuration and makes a fetcher. It makes no
 // request.
 func NewHTTPFetcher(c HTTPConfig) (*HTTPFetcher, error) {
 	metadata, errM := baseURL("metadata", c.Metadata)
 	targets, errT := baseURL("targets", c.Targets)
-	if err := errors.Join(errM, errT); err != nil {
+	origins, errR := originsOf(c.RedirectTo)
+	if err := errors.Join(errM, errT, errR); err != nil {
 		return nil, err
 	}
 	c.UserAgent = orElse(c.UserAgent, "bailiwick")
@@ -72,6 +78,7 @@ func NewHTTPFetcher(c HTTPConfig) (*HTTPFetcher, error) {
 	c.TargetTotal = orElse(c.TargetTotal, time.Hour)
 	c.MinRate = max(orElse(c.MinRate, 1<<10), 0)
 	c.Retries = max(orElse(c.Retries, 2), 0)
+	c.Redirects = max(orElse(c.Redirects, 5), 0)
 	if c.Transport == nil {
 		c.Transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -84,7 +91,7 @@ func NewHTTPFetcher(c HTTPConfig) (*HTTPFetcher, error) {
 		}
 	}
 	f := &HTTPFetcher{config: c, metadata: metadata, targets: targets}
-	f.client = &http.Client{Transport: c.Transport, CheckRedirect: sameOrigin}
+	f.client = &http.Client{Transport: c.Transport, CheckRedirect: redirects(c.Redirects, origins)}
 	return f, nil
 }
 
@@ -100,6 +107,9 @@ func baseURL(what, s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
+		if bad, ok := errors.AsType[*url.Error](err); ok {
+			err = bad.Err // without the URL, which may hold a password
+		}
 		return nil, fmt.Errorf("%s URL: %w", what, err)
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return nil, fmt.Errorf("%s URL %q: it must begin with http:// or https:// and name a host", what, u.Redacted())
@@ -109,17 +119,39 @@ func baseURL(what, s string) (*url.URL, error) {
 	return u, nil
 }
 
-// sameOrigin allows few redirects, and none to another scheme or host: where a
-// repository is was configured, and must not be moved by an answer.
-func sameOrigin(next *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	if next.URL.Scheme != first.Scheme || next.URL.Host != first.Host {
-		return fmt.Errorf("%w: to %s://%s; configure that address if it is right", errRedirect, next.URL.Scheme, next.URL.Host)
+// origin returns what must stay the same for a redirect to be followed.
+func origin(u *url.URL) string {
+	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Host)
+}
+
+// originsOf checks the origins of a configuration.
+func originsOf(list []string) ([]string, error) {
+	var out []string
+	for _, s := range list {
+		u, err := baseURL("redirect", s)
+		if err != nil {
+			return nil, err
+		}
+		if u.User != nil || strings.Trim(u.Path, "/") != "" {
+			return nil, fmt.Errorf("redirect URL %q: it must be a scheme and a host, nothing else", u.Redacted())
+		}
+		out = append(out, origin(u))
 	}
-	if len(via) > maxRedirects {
-		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
+	return out, nil
+}
+
+// redirects allows few redirects, and none to a scheme or host that was not configured:
+// where a repository is must not be moved by an answer.
+func redirects(most int, to []string) func(next *http.Request, via []*http.Request) error {
+	return func(next *http.Request, via []*http.Request) error {
+		if o := origin(next.URL); o != origin(via[0].URL) && !slices.Contains(to, o) {
+			return fmt.Errorf("%w: to %s; configure that address if it is right", errRedirect, o)
+		}
+		if len(via) > most {
+			return fmt.Errorf("%w: more than %d", errRedirect, most)
+		}
+		return nil
 	}
-	return nil
 }
 
 // Close ends idle connections.
