@@ -208,8 +208,8 @@ func (m *maintainer) carryOut(ctx context.Context, s *ceremony.Standing, p plan)
 		if err := m.checkSigners(r, s); err != nil {
 			return nil, err
 		}
-		if _, err := ceremony.Judge(r, s, staged, m.env.Now()); err != nil {
-			return nil, m.refusedHere(err)
+		if err := m.judge(r, s, staged); err != nil {
+			return nil, err
 		}
 		if ask {
 			m.printf("%s\n\n", p.title(s))
@@ -243,7 +243,7 @@ func (m *maintainer) send(ctx context.Context, r *ceremony.Request, s *ceremony.
 	// The very checks of the index: what it would refuse is refused here, with the same sentence.
 	verdict, err := ceremony.Judge(r, s, staged, m.env.Now())
 	if err != nil {
-		return nil, m.refusedHere(err)
+		return nil, refusedHere(err)
 	}
 	outcome, err := m.api.propose(ctx, r)
 	if err != nil {
@@ -252,9 +252,16 @@ func (m *maintainer) send(ctx context.Context, r *ceremony.Request, s *ceremony.
 	return &done{r, s, outcome, verdict}, nil
 }
 
-func (m *maintainer) refusedHere(err error) error {
-	return fmt.Errorf("%w; nothing was sent", err)
+// judge holds a request without signatures against the checks of the index.
+func (m *maintainer) judge(r *ceremony.Request, s *ceremony.Standing, staged []tuf.Target) error {
+	if _, err := ceremony.Judge(r, s, staged, m.env.Now()); err != nil {
+		return fmt.Errorf("%w; nothing was signed", err)
+	}
+	return nil
 }
+
+// refusedHere is for signatures that were made: files may have been uploaded for them before, but no signature leaves.
+func refusedHere(err error) error { return fmt.Errorf("%w; no signature was sent", err) }
 
 // newer reads the project again after the index said that a request was based on an older version. If
 // nothing verified is newer, the index contradicts itself.

@@ -103,11 +103,14 @@ func (rel *release) release(ctx context.Context, s *ceremony.Standing) error {
 	}
 	// Shown first and uploaded then: a slip should cost nothing. The time of the upload is the one thing
 	// that is not known yet, and is not shown.
-	preview, _, err := rel.draw(s, role, nil)
+	preview, targets, err := rel.draw(s, role, nil)
 	if err != nil {
 		return err
 	}
 	if err := rel.checkSigners(preview, s); err != nil {
+		return err
+	}
+	if err := rel.judge(preview, s, targets); err != nil {
 		return err
 	}
 	rel.printf("%s\n\n", rel.title(s, role))
@@ -157,8 +160,11 @@ func (rel *release) first(ctx context.Context, s *ceremony.Standing, spec *claim
 		r, err := rel.drawClaim(s, team, spec.threshold, recovery, targets)
 		return r, targets, err
 	}
-	preview, _, err := draw(s, nil)
+	preview, targets, err := draw(s, nil)
 	if err != nil {
+		return err
+	}
+	if err := rel.judge(preview, s, targets); err != nil { // before anything is uploaded
 		return err
 	}
 	rel.printf("%s\n\n", claimTitle(s, len(team), spec.threshold))

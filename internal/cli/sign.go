@@ -286,7 +286,7 @@ func (m *maintainer) addTo(ctx context.Context, r *ceremony.Request, s *ceremony
 	}
 	verdict, err := ceremony.Judge(r, s, staged, m.env.Now())
 	if err != nil {
-		return m.refusedHere(err)
+		return refusedHere(err)
 	}
 	outcome, err := m.api.addSignatures(ctx, r.ID(), made)
 	if err != nil {
