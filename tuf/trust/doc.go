@@ -61,7 +61,7 @@
 //	5.3.11   Rotated                       TestFastForwardRecovery     versions raised out of reach
 //	5.3.12   FileName                      TestFileNames               —
 //	5.4.1    checkLength                   TestLengths                 endless data
-//	5.4.2    signed                        TestThresholds              forged metadata, keys counted twice
+//	5.4.2    verified                      TestThresholds              forged metadata, keys counted twice
 //	5.4.3.1  timestampNotOlder             TestTimestampRollback       rollback
 //	5.4.3.2  timestampPinsNoOlderSnapshot  TestPinnedSnapshotRollback  rollback
 //	5.4.4    unexpired                     TestExpired                 freeze
@@ -72,7 +72,7 @@
 //	5.5.5    snapshotNotOlder              TestSnapshotRollback        rollback of single roles, removed roles
 //	5.5.6    SnapshotStage.follow          TestExpired                 freeze
 //	5.6.1    TargetsStage.Want             TestLengths                 endless data
-//	5.6.2    opened                        TestListedHashes            mix and match
+//	5.6.2    checkBytes                    TestListedHashes            mix and match
 //	5.6.3    state.verifyTargets           TestThresholds              forged metadata
 //	5.6.4    state.checkTargets            TestMixAndMatch             mix and match
 //	5.6.4    namedLikeRole                 TestRoleName                role passed off as another of the same key
