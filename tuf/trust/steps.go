@@ -38,8 +38,8 @@ func opened[T any](data []byte, x expected, l *tuf.Limits, p parse[T]) (*tuf.Unv
 	return parsed(data, x.role, x.meta, l, p)
 }
 
-// verified is opened and signed for a file whose signers are known before it is read:
-// then its signatures are checked while it is parsed. What is wrong with it is told in
+// verified opens a file whose signers are known before it is read, and verifies that a
+// threshold of them signed (5.4.2, 5.5.3, 5.6.3). Its signatures are checked while it is parsed. What is wrong with it is told in
 // the order of the steps all the same.
 func verified[T any](data []byte, x expected, l *tuf.Limits, p parse[T], a tuf.Authority, step string) (*tuf.Unverified[T], *T, error) {
 	if err := checkBytes(data, x); err != nil {
@@ -103,9 +103,9 @@ func checkHashes(data []byte, role tuf.RoleName, meta tuf.Meta, step string) err
 	return nil
 }
 
-// signed verifies that a threshold of the role's keys signed. It is 5.3.4,
-// 5.4.2, 5.5.3 and 5.6.3 alike: one routine for every role, because each copy
-// of it elsewhere had its own way to count a key twice.
+// signed verifies that a threshold of the keys of root signed. It is 5.2 and 5.3.4;
+// verified is 5.4.2, 5.5.3 and 5.6.3. Both ask package tuf, which counts in one routine for
+// every role, because each copy of it elsewhere had its own way to count a key twice.
 func signed[T any](u *tuf.Unverified[T], a tuf.Authority, role tuf.RoleName, step string) (*T, error) {
 	v, err := u.Verify(a)
 	return v, unsigned(err, role, u.Header().Version, step)
