@@ -170,3 +170,53 @@ func TestMoreDelegationsThanMayBeFollowed(t *testing.T) {
 		}
 	}
 }
+
+// What is stored or cached counts as the listed file only if it has the listed length, too,
+// where no hash is listed that would say so.
+func TestKeptFilesMustHaveTheListedLength(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	for _, role := range []string{"snapshot", "targets", "role"} {
+		r.ListEdit[role] = func(m map[string]any) { m["length"] = len(r.Bytes(role)) }
+	}
+	r.Delegate("targets", testrepo.Delegation{Name: "role", Paths: []string{"*"}})
+	r.AddTarget("role", "name", []byte("x"))
+	r.Publish()
+	set := fresh(t, r)
+	if _, err := set.Find("name", loader(t, r, set)); err != nil {
+		t.Fatal(err)
+	}
+	longer := func(s map[string]any) { s["x-filling"] = "x" }
+	for _, role := range []string{"snapshot", "targets", "role"} {
+		r.Versions[role]-- // another file of the same version
+		r.Edit[role] = longer
+	}
+	r.Touch("targets", "role")
+	r.Publish()
+	rs := set.Next(r.Now())
+	ts, err := rs.Done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ss, err := ts.Accept(r.Bytes("timestamp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := ss.Keep(); ok {
+		t.Error("a snapshot of another length was kept")
+	}
+	tg, err := ss.Accept(r.Bytes("snapshot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := tg.Keep(); ok {
+		t.Error("targets of another length were kept")
+	}
+	set, err = tg.Accept(r.Bytes("targets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := false
+	if _, err := set.Find("name", func(tuf.RoleName, tuf.Meta) ([]byte, error) { loaded = true; return r.Bytes("role"), nil }); err != nil || !loaded {
+		t.Errorf("a delegated role of another length: loaded again: %v, %v", loaded, err)
+	}
+}
