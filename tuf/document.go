@@ -25,10 +25,10 @@ func (s Signature) equal(other Signature) bool {
 // Header is what a file claims about itself. It is not verified: use it in messages
 // and to find the right keys, for nothing else.
 type Header struct {
-	Type        RoleName
-	SpecVersion string
-	Version     int64
-	Expires     time.Time
+	Type        RoleName  // "_type": root, timestamp, snapshot or targets
+	SpecVersion string    // "spec_version", for example "1.0.34"
+	Version     int64     // at least 1
+	Expires     time.Time // in UTC
 }
 
 // Unverified is metadata that is well-formed and not trusted. Verify makes the value
@@ -106,7 +106,8 @@ func (d *document) Bytes() []byte { return d.data }
 // Version returns the version, at least 1.
 func (d *document) Version() int64 { return d.version }
 
-// Expires returns the moment at which the metadata is no longer valid.
+// Expires returns the moment from which on the metadata is no longer valid, in UTC: at
+// that very second it is expired already.
 func (d *document) Expires() time.Time { return d.expires }
 
 // SpecVersion returns the version of the specification, for example "1.0.34".

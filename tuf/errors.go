@@ -55,8 +55,8 @@ type ThresholdError struct {
 
 // KeyProblem says why a key of an authority does not count.
 type KeyProblem struct {
-	ID  key.ID
-	Err error
+	ID  key.ID // the id under which the role lists the key
+	Err error  // matches ErrKeyMissing, ErrKeyID, key.ErrUnsupported or key.ErrMalformed
 }
 
 // Error implements error.

@@ -9,6 +9,7 @@ import (
 
 // Target is a file that targets metadata lists (4.5).
 type Target struct {
+	// Path is the name of the target, compared byte by byte.
 	Path TargetPath
 	// Length is the length of the file in bytes.
 	Length int64

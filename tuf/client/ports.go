@@ -90,7 +90,7 @@ func (e *NetworkError) Unwrap() error { return e.Err }
 type StoreError struct {
 	Op   string // "loading", "saving", "removing", "locking", "opening"
 	Name string // what
-	Err  error
+	Err  error  // why; never nil
 }
 
 func (e *StoreError) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Name, e.Err) }
@@ -100,8 +100,8 @@ func (e *StoreError) Unwrap() error { return e.Err }
 
 // A LockedError says that somebody else kept the store's lock for too long.
 type LockedError struct {
-	Path   string
-	Waited time.Duration
+	Path   string        // the folder
+	Waited time.Duration // for so long
 }
 
 func (e *LockedError) Error() string {

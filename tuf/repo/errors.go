@@ -49,8 +49,10 @@ var (
 // ThresholdError says that signatures are missing. It is returned by
 // [Draft.Assemble] and [Sign]; more signatures may be added and tried again.
 type ThresholdError struct {
-	Role       tuf.RoleName
-	Version    int64
+	// Role and Version are those of the draft.
+	Role    tuf.RoleName
+	Version int64
+	// Have counts the distinct keys that signed, Need is the threshold.
 	Have, Need int
 	// Previous is true if the keys that fall short are those of the root's
 	// predecessor.
@@ -73,9 +75,11 @@ func (e *ThresholdError) Error() string {
 // SignatureError says that a key which counts for the role came with a
 // signature that does not verify: it was made over other bytes, or damaged.
 type SignatureError struct {
+	// Role and Version are those of the draft.
 	Role    tuf.RoleName
 	Version int64
-	KeyID   key.ID
+	// KeyID is the key that is said to have made the signature.
+	KeyID key.ID
 }
 
 // Error implements error.

@@ -10,10 +10,10 @@ import (
 // Explanation tells how a search for a path went: every role that was
 // considered, in order, and how it ended.
 type Explanation struct {
-	Path  tuf.TargetPath
-	Steps []Step
-	Found *Found // nil if Err is not
-	Err   error  // as Find returns it
+	Path  tuf.TargetPath // what was searched for
+	Steps []Step         // in the order in which roles were considered; the first is the top-level targets role
+	Found *Found         // nil if Err is not
+	Err   error          // as Find returns it
 }
 
 // Outcome says what became of a role in a search.
@@ -29,7 +29,7 @@ const (
 
 // Step is one role that a search considered.
 type Step struct {
-	Role        tuf.RoleName
+	Role        tuf.RoleName // who was considered
 	Delegator   tuf.RoleName // empty for the top-level targets role
 	Version     int64        // 0 if the role was not verified and nothing claimed a version
 	Expires     time.Time    // zero if the role was not verified

@@ -23,8 +23,8 @@ type Found struct {
 // Link is one role of the chain that vouches for a target.
 type Link struct {
 	Role        tuf.RoleName
-	Version     int64
-	Expires     time.Time
+	Version     int64         // of its metadata, as verified
+	Expires     time.Time     // of the same; after the Set's Start
 	Authority   tuf.Authority // who may sign: by root for targets, else by the link before
 	Signers     []key.ID      // who of them did
 	Paths       []string      // patterns, or hash prefixes, that delegated to it; nil for targets
