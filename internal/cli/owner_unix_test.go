@@ -94,3 +94,36 @@ func TestForeignLink(t *testing.T) {
 		}
 	}
 }
+
+// TestSignerStateOfOthers: what a signer remembers is nobody else's to change.
+func TestSignerStateOfOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	opens := func() error {
+		t.Helper()
+		_, closeIt, err := cli.SignerMemory(dir)
+		if err == nil {
+			err = closeIt()
+		}
+		return err
+	}
+	if err := opens(); err != nil {
+		t.Fatal(err)
+	}
+	for mode, shared := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o770: true, 0o702: true, 0o777: true} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := opens(); (err != nil) != shared || shared && !strings.Contains(err.Error(), "run chmod 700 "+dir) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
+	t.Run("of another user", func(t *testing.T) {
+		needs.Root(t)
+		if err := errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, 12345, 12345)); err != nil {
+			t.Fatal(err)
+		}
+		if err := opens(); err == nil || !strings.Contains(err.Error(), "belongs to another user (12345)") || !strings.Contains(err.Error(), "run the signer as that user") {
+			t.Errorf("of another user: %v", err)
+		}
+	})
+}

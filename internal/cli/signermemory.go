@@ -56,6 +56,9 @@ func openSignerMemory(path string) (_ *signerMemory, err error) {
 	if err := makeFolder(path); err != nil {
 		return nil, fmt.Errorf("making the state folder: %w", err)
 	}
+	if err := checkSignerState(path); err != nil {
+		return nil, err
+	}
 	lock, err := durable.LockFolder(path)
 	switch {
 	case errors.Is(err, durable.ErrInUse): // not with another folder: what is remembered there keeps the signer from contradicting itself
@@ -87,6 +90,24 @@ func openSignerMemory(path string) (_ *signerMemory, err error) {
 		return nil, fmt.Errorf("reading which file names were retired: %w", err)
 	}
 	return m, nil
+}
+
+// checkSignerState refuses a state folder that others can change: what is remembered there keeps the signer from signing
+// two publications of one number.
+func checkSignerState(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("looking at the state folder: %w", err)
+	}
+	if durable.OthersMayWrite(info) {
+		return fmt.Errorf("the state folder %s has the mode %04o, so others could make the signer forget what it signed: run chmod 700 %s, and look at what it holds",
+			path, info.Mode().Perm(), path)
+	}
+	if owner, foreign := durable.Foreign(info); foreign {
+		return fmt.Errorf("the state folder %s belongs to another user (%d), who could make the signer forget what it signed: run the signer as that user, or give the folder to yours",
+			path, owner)
+	}
+	return nil
 }
 
 // Close gives the folder back.

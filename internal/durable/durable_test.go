@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -354,6 +355,31 @@ func BenchmarkReplace(b *testing.B) {
 	for b.Loop() {
 		if err := durable.Replace(root, "a", data, 0o600); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestOthersMayWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // modes do not say it there
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[fs.FileMode]bool{0o600: false, 0o755: false, 0o620: true, 0o602: true, 0o777: true} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := durable.OthersMayWrite(info); got != want {
+			t.Errorf("mode %04o: %t", mode, got)
+		}
+		if uid, foreign := durable.Foreign(info); foreign {
+			t.Errorf("my own file is that of %d", uid)
 		}
 	}
 }

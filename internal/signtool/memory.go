@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -107,11 +106,11 @@ func readMemory(path string) (*memory, error) {
 		return nil, fmt.Errorf("looking at the memory %s: %w", path, err)
 	case !info.IsDir():
 		return nil, fmt.Errorf("the memory %s is no folder: name another with --memory DIR", path)
-	case info.Mode().Perm()&0o022 != 0 && runtime.GOOS != "windows":
+	case durable.OthersMayWrite(info):
 		return nil, fmt.Errorf("the memory %s has the mode %04o, so others could make it forget: run chmod 700 %s, and look at what it holds", path, info.Mode().Perm(), path)
 	}
-	if err := checkOwner(path, info); err != nil {
-		return nil, err
+	if owner, foreign := durable.Foreign(info); foreign {
+		return nil, fmt.Errorf("the memory %s belongs to another user (%d), who could make it forget: name a folder of your own with --memory DIR", path, owner)
 	}
 	if m.dir, err = os.OpenRoot(path); err != nil {
 		return nil, fmt.Errorf("opening the memory %s: %w", path, err)

@@ -1,5 +1,3 @@
-//go:build unix
-
 package cli
 
 import (
@@ -7,16 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
+
+	"example.com/bailiwick/internal/durable"
 )
 
 // checkOwner refuses a bailiwick.toml that somebody else put into a folder above the working one, such
 // as /tmp: it says whom to trust. It may belong to the user, to the system, or to whoever the working
-// folder belongs to; so may a link that leads to it, for it is the link that chooses the file.
+// folder belongs to; so may a link that leads to it, for it is the link that chooses the file. On Windows, folders of
+// other users are not writable for everybody, and nothing is refused.
 func checkOwner(f *os.File, path, working string) error {
 	allowed := []int{0, os.Geteuid()}
 	if info, err := os.Stat(working); err == nil {
-		if whose, ok := ownerOf(info); ok {
+		if whose, ok := durable.Owner(info); ok {
 			allowed = append(allowed, whose)
 		}
 	}
@@ -29,18 +29,10 @@ func checkOwner(f *os.File, path, working string) error {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
 	for _, info := range []os.FileInfo{opened, named} {
-		if whose, ok := ownerOf(info); ok && !slices.Contains(allowed, whose) {
+		if whose, ok := durable.Owner(info); ok && !slices.Contains(allowed, whose) {
 			return fmt.Errorf("%s belongs to another user (%d) and decides whom to trust; remove it, or work in a folder that is not below %s",
 				path, whose, filepath.Dir(path))
 		}
 	}
 	return nil
-}
-
-func ownerOf(info os.FileInfo) (int, bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return int(stat.Uid), true
 }
