@@ -3,6 +3,7 @@ package trust
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"example.com/bailiwick/tuf"
@@ -38,16 +39,25 @@ type RefusedError struct {
 	Err     error        // what exactly; never nil
 }
 
-// Error implements error.
+// Error implements error. What comes from metadata is quoted where it could do harm in a
+// terminal or a log.
 func (e *RefusedError) Error() string {
 	var b strings.Builder
 	b.WriteString("refused ")
-	b.WriteString(string(e.Role))
+	b.WriteString(shown(string(e.Role)))
 	if e.Version > 0 {
 		fmt.Fprintf(&b, " version %d", e.Version)
 	}
 	fmt.Fprintf(&b, " (%s, TUF %s): %v", e.Code, e.Step, e.Err)
 	return b.String()
+}
+
+// shown returns a name as it is if all of it can be printed, and quoted otherwise.
+func shown(name string) string {
+	if quoted := strconv.QuoteToGraphic(name); quoted[1:len(quoted)-1] != name {
+		return quoted
+	}
+	return name
 }
 
 // Unwrap returns what exactly was wrong.
