@@ -54,8 +54,8 @@ func (e *RefusedError) Error() string {
 
 // shown returns a name as it is if all of it can be printed, and quoted otherwise.
 func shown(name string) string {
-	if quoted := strconv.QuoteToGraphic(name); quoted[1:len(quoted)-1] != name {
-		return quoted
+	if strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsGraphic(r) }) {
+		return strconv.QuoteToGraphic(name)
 	}
 	return name
 }

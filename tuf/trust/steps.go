@@ -268,5 +268,5 @@ func namedLikeRole(t *tuf.Targets, role tuf.RoleName) error {
 	if err == nil && bytes.Equal(name, cjson.AppendString(nil, role)) {
 		return nil
 	}
-	return refuse(MixAndMatch, role, t.Version(), "5.6.4", "it was signed as role %.300s (role_name)", raw)
+	return refuse(MixAndMatch, role, t.Version(), "5.6.4", "it was signed as role %s (role_name)", shown(string(raw[:min(len(raw), 300)])))
 }
