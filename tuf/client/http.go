@@ -176,7 +176,7 @@ func (f *HTTPFetcher) Metadata(ctx context.Context, name string, limit int64) (d
 		defer func() { _ = body.Close() }() // everything needed was read
 		data, err = readAtMost(body, limit, body.size)
 		if errors.Is(err, ErrTooLarge) {
-			return fmt.Errorf("%s: more than %d bytes: %w", name, limit, ErrTooLarge)
+			return fmt.Errorf("%s: more than %d bytes: %w", u.Redacted(), limit, ErrTooLarge)
 		}
 		return err
 	})

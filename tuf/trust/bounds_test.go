@@ -220,3 +220,52 @@ func TestKeptFilesMustHaveTheListedLength(t *testing.T) {
 		t.Errorf("a delegated role of another length: loaded again: %v, %v", loaded, err)
 	}
 }
+
+// An older file put back into the store, as from a backup, does not lower what a running
+// process already knows.
+func TestStoredFilesDoNotLowerWhatIsKnown(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	oldTimestamp, oldSnapshot := r.Bytes("timestamp"), r.Bytes("snapshot")
+	r.Touch("targets")
+	r.Publish()
+	replayed, between := r.Bytes("timestamp"), r.Bytes("snapshot")
+	r.Touch("targets")
+	r.Publish()
+	set := fresh(t, r)
+
+	ts, err := set.Next(r.Now()).Done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ts.Stored(oldTimestamp); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ts.Accept(replayed)
+	refused(t, err, trust.Rollback, "timestamp", "5.4.3.1")
+	ss, err := ts.Keep()
+	if err != nil || ss.Timestamp().Version() != set.Timestamp().Version() {
+		t.Fatalf("the timestamp in force is another: %v", err)
+	}
+
+	// The same for a snapshot, where a new timestamp lists the one between.
+	if err := ss.Stored(oldSnapshot); err != nil {
+		t.Fatal(err)
+	}
+	if tg, ok := ss.Keep(); !ok || tg.Snapshot() != set.Snapshot() {
+		t.Error("the snapshot in force is another")
+	}
+	r.Versions["snapshot"]--
+	r.ListEdit["targets"] = func(m map[string]any) { m["version"] = 2 }
+	r.Publish() // the snapshot has the version in force, and lists what the one between listed
+	ts, _ = set.Next(r.Now()).Done()
+	if ss, err = ts.Accept(r.Bytes("timestamp")); err != nil {
+		t.Fatal(err)
+	}
+	for _, stored := range [][]byte{oldSnapshot, between} {
+		if err := ss.Stored(stored); err != nil {
+			t.Fatal(err)
+		}
+		_, err = ss.Accept(r.Bytes("snapshot"))
+		refused(t, err, trust.Rollback, "snapshot", "5.5.5")
+	}
+}
