@@ -164,21 +164,34 @@ func TestCustomFields(t *testing.T) {
 	c := newClient(t, r)
 	c.init(r.Root(1))
 	c.refresh(0)
-	// As in the suite, a key gets a member and keeps its id: Limits.AnyKeyID.
-	id := string(r.Top["root"].Keys[0].ID())
+	// A member of a key is part of what its id is the hash of.
+	k := testrepo.NewKey("with members")
+	k.Object["extra-field"] = map[string]any{"a": 1, "b": 2}
+	old := r.Top["root"].Keys[0]
+	r.Top["root"] = testrepo.Holders{Keys: []testrepo.Key{old, k}, Threshold: 2}
 	r.Edit["root"] = func(signed map[string]any) {
 		signed["custom-field"] = "value"
-		at(signed, "keys", id)["extra-field"] = map[string]any{"a": 1, "b": 2}
 		at(signed, "roles", "root")["another-field"] = "value"
 	}
 	r.PublishRoot()
 	c.refresh(0)
 	c.trusted("root 2, snapshot 1, targets 1, timestamp 1")
 	// And they are covered by the signature.
-	r.PublishRoot()
-	edited(t, r, "root", func(e map[string]any) { at(e, "signed")["custom-field"] = "other" })
-	c.refresh(1)
-	c.trusted("root 2, snapshot 1, targets 1, timestamp 1")
+	for name, change := range map[string]func(signed map[string]any){
+		"root": func(signed map[string]any) { signed["custom-field"] = "other" },
+		"key": func(signed map[string]any) {
+			at(signed, "keys", string(k.ID()))["extra-field"] = map[string]any{"a": 1, "b": 3}
+		},
+		"role": func(signed map[string]any) { delete(at(signed, "roles", "root"), "another-field") },
+	} {
+		r.Versions["root"] = 2
+		r.PublishRoot()
+		edited(t, r, "root", func(e map[string]any) { change(at(e, "signed")) })
+		c.refresh(1)
+		if c.trusted("root 2, snapshot 1, targets 1, timestamp 1"); t.Failed() {
+			t.Fatal(name)
+		}
+	}
 }
 
 // at goes down members of objects.
@@ -200,51 +213,89 @@ func TestDeprecatedKeyidHashAlgorithms(t *testing.T) {
 	r := testrepo.New(t, testrepo.Options{})
 	c := newClient(t, r)
 	c.init(r.Root(1))
-	id := string(r.Top["snapshot"].Keys[0].ID())
-	r.Edit["root"] = func(signed map[string]any) { at(signed, "keys", id)["keyid_hash_algorithms"] = "md5" }
+	k := testrepo.NewKey("with a member of old")
+	k.Object["keyid_hash_algorithms"] = "md5" // means nothing: the id is a SHA-256 all the same
+	r.Top["snapshot"] = testrepo.Holders{Keys: []testrepo.Key{k}, Threshold: 1}
 	r.PublishRoot()
+	r.Publish()
 	c.refresh(0)
-	c.trusted("root 2, snapshot 1, targets 1, timestamp 1")
+	c.trusted("root 2, snapshot 2, targets 1, timestamp 2")
 }
 
-func TestSnapshot404(t *testing.T)  { missing(t, "snapshot", "root 1, timestamp 1") }
-func TestTargets404(t *testing.T)   { missing(t, "targets", "root 1, snapshot 1, timestamp 1") }
-func TestTimestamp404(t *testing.T) { missing(t, "timestamp", "root 1") }
+func TestSnapshot404(t *testing.T) {
+	missing(t, "snapshot", "2.snapshot.json", "root 1, snapshot 1, targets 1, timestamp 2")
+}
 
-func missing(t *testing.T, role, trusted string) {
+func TestTargets404(t *testing.T) {
+	missing(t, "targets", "2.targets.json", "root 1, snapshot 2, targets 1, timestamp 2")
+}
+
+func TestTimestamp404(t *testing.T) {
+	missing(t, "timestamp", "timestamp.json", "root 1, snapshot 1, targets 1, timestamp 1")
+}
+
+// missing lets the next version of a role be listed and absent: it is asked for, it is
+// the last that is asked for, and what comes before it is kept.
+func missing(t *testing.T, role, last, trusted string) {
 	t.Helper()
 	r := testrepo.New(t, testrepo.Options{})
-	r.Remove(r.FileName(role))
 	c := newClient(t, r)
 	c.init(r.Root(1))
+	c.refresh(0)
+	r.Touch("targets")
+	r.Publish()
+	r.Remove(r.FileName(role))
+	r.ResetRequests()
 	c.refresh(1)
+	if got := r.Requests(); len(got) == 0 || got[len(got)-1] != last {
+		t.Errorf("requests %q, want %s at the end", got, last)
+	}
 	c.trusted(trusted)
 }
 
 func TestIncorrectMetadataType(t *testing.T) {
 	r := testrepo.New(t, testrepo.Options{})
-	// One key signs both, so that only the type tells them apart.
-	r.Top["timestamp"] = r.Top["snapshot"]
+	// A snapshot that could be a timestamp: signed by both keys, and listing what a timestamp
+	// lists. Only the type tells them apart.
+	both := append(testrepo.Keys("timestamp", 1), testrepo.Keys("snapshot", 1)...)
+	r.Top["snapshot"] = testrepo.Holders{Keys: both, Threshold: 1}
+	r.Edit["snapshot"] = func(signed map[string]any) {
+		signed["meta"] = map[string]any{"snapshot.json": map[string]any{"version": 1}}
+	}
 	r.PublishRoot()
 	r.Publish()
 	r.Serve("timestamp.json", r.Bytes("snapshot"))
 	c := newClient(t, r)
 	c.init(r.Root(1))
 	c.refresh(1)
+	c.requested("2.root.json", "3.root.json", "timestamp.json")
 	c.trusted("root 2")
+	// It is the type: with another, the same file is a timestamp.
+	r.Edit["snapshot"] = func(signed map[string]any) {
+		signed["_type"], signed["meta"] = "timestamp", map[string]any{"snapshot.json": map[string]any{"version": 1}}
+	}
+	r.Publish()
+	r.Serve("timestamp.json", r.Bytes("snapshot"))
+	c.refresh(0)
+	c.trusted("root 2, snapshot 1, targets 1, timestamp 3")
 }
 
 func TestFaketime(t *testing.T) {
-	r := testrepo.New(t, testrepo.Options{})
-	r.Life["timestamp"] = 7 * day
-	r.Publish()
-	c := newClient(t, r)
-	c.init(r.Root(1))
-	c.refresh(0)
-	r.Advance(6 * day)
-	c.refresh(0)
-	r.Advance(2 * day)
-	c.refresh(1)
+	for _, role := range []string{"root", "timestamp"} {
+		t.Run(role, func(t *testing.T) {
+			r := testrepo.New(t, testrepo.Options{})
+			r.Life[role] = 7 * day
+			r.PublishRoot()
+			r.Publish()
+			c := newClient(t, r)
+			c.init(r.Root(1))
+			c.refresh(0)
+			r.Advance(6 * day)
+			c.refresh(0)
+			r.Advance(2 * day)
+			c.refresh(1)
+		})
+	}
 }
 
 func TestRootExpired(t *testing.T) {

@@ -161,6 +161,24 @@ func TestDownloadReplaces(t *testing.T) {
 	}
 }
 
+// Each target has a file of its own, also while another one is on its way.
+func TestTargetsDoNotShareAFile(t *testing.T) {
+	names := []string{"file.part", "a%.file", "a/b", "a%2Fb", "a%252Fb", "file"}
+	r := testrepo.New(t, testrepo.Options{})
+	for _, name := range names {
+		r.AddTarget("targets", name, []byte("content of "+name))
+	}
+	r.Publish()
+	c := newClient(t, r)
+	c.init(r.Root(1))
+	want := []string{}
+	for _, name := range names {
+		c.download(0, name)
+		want = append(want, "content of "+name)
+		c.artifacts(want...)
+	}
+}
+
 func TestLinksInTheTargetFolder(t *testing.T) {
 	r := testrepo.New(t, testrepo.Options{})
 	r.AddTarget("targets", "file", []byte("content"))
@@ -171,7 +189,7 @@ func TestLinksInTheTargetFolder(t *testing.T) {
 	if err := os.WriteFile(outside, []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"file", "file.part"} {
+	for _, name := range []string{"file", "%.file"} {
 		if err := os.Symlink(outside, filepath.Join(c.targets, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -216,6 +234,23 @@ func TestARolesFileThatIsALinkIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.refresh(0)
+}
+
+// The command has the checks of the library, all of them: a key whose id is not its hash
+// does not count.
+func TestKeyIDsAreChecked(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	c := newClient(t, r)
+	c.init(r.Root(1))
+	id := string(r.Top["snapshot"].Keys[0].ID())
+	r.Edit["root"] = func(signed map[string]any) { at(signed, "keys", id)["x-owner"] = "somebody" }
+	r.PublishRoot()
+	c.refresh(1)
+	c.trusted("root 2, timestamp 1")
+	delete(r.Edit, "root")
+	r.PublishRoot()
+	c.refresh(0)
+	c.trusted("root 3, snapshot 1, targets 1, timestamp 1")
 }
 
 func TestDateIsAsked(t *testing.T) {

@@ -67,9 +67,9 @@ func TestTargetsFastForwardRecovery(t *testing.T) {
 	c.trusted("root 1, snapshot 2, targets 99999, timestamp 2")
 	r.Top["snapshot"] = testrepo.One("new snapshot")
 	r.PublishRoot()
-	r.Unlisted["role"] = true
-	r.Undelegate("targets", "role")
+	r.Unlisted["role"] = true // and still delegated to
 	r.Versions["targets"] = 0
+	r.Touch("targets")
 	r.Publish()
 	c.refresh(0)
 	c.trusted("root 2, snapshot 3, targets 1, timestamp 3")

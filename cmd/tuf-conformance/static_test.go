@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"path/filepath"
@@ -11,10 +12,11 @@ import (
 )
 
 // TestStaticRepository is the suite's test of two copies of public repositories, with
-// repositories of the same peculiarities: no key id is the hash of its key object,
-// since members were added to keys; signatures that are still to be made are empty;
-// and one starts in the middle of its chain and names a specification without a patch
-// level.
+// repositories of the same peculiarities: keys have members of their tool's, which count
+// for their ids; one names hash algorithms, which do not; signatures that are still to be
+// made are empty; the snapshot lists roles that nobody delegates to any more, with hashes,
+// beside others without; and one starts in the middle of its chain and names a
+// specification without a patch level.
 func TestStaticRepository(t *testing.T) {
 	for name, test := range map[string]struct {
 		roots       int64
@@ -27,38 +29,54 @@ func TestStaticRepository(t *testing.T) {
 		"plain names":   {3, "1.0", false, "a/b/c", "targets"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := testrepo.New(t, testrepo.Options{Plain: !test.consistent, Threshold: 3})
-			owned := func(keys map[string]any) {
-				for id := range keys {
-					at(keys, id)["x-keyowner"] = "@somebody"
+			r := testrepo.New(t, testrepo.Options{Plain: !test.consistent})
+			owned := func(name, member string) testrepo.Key {
+				k := testrepo.NewKey(name)
+				k.Object[member] = "somebody's"
+				if test.spec == "1.0" {
+					k.Object["keyid_hash_algorithms"] = []any{"sha256", "sha512"}
+				}
+				return k
+			}
+			var people []testrepo.Key
+			for i := range 5 {
+				people = append(people, owned(fmt.Sprint("person ", i), "x-keyowner"))
+			}
+			one := func(name, member string) testrepo.Holders {
+				return testrepo.Holders{Keys: []testrepo.Key{owned(name, member)}, Threshold: 1}
+			}
+			r.Top["root"] = testrepo.Holders{Keys: people, Threshold: 3}
+			r.Top["targets"] = r.Top["root"]
+			r.Top["snapshot"] = one("online", "x-online-uri")
+			r.Top["timestamp"] = r.Top["snapshot"]
+			r.SignWith["root"] = append(testrepo.Keys("root", 1), people[:3]...)
+			r.SignWith["targets"] = people[1:4]
+			for _, role := range []string{"root", "timestamp", "snapshot", "targets", "delegatedrole"} {
+				r.Edit[role] = func(signed map[string]any) {
+					signed["spec_version"], signed["x-expiry-period"], signed["x-signing-period"] = test.spec, 182, 31
 				}
 			}
-			r.Edit["root"] = func(signed map[string]any) {
-				signed["spec_version"], signed["x-expiry-period"], signed["x-signing-period"] = test.spec, 182, 31
-				owned(at(signed, "keys"))
-			}
-			for _, role := range []string{"timestamp", "snapshot", "targets", "delegatedrole"} {
-				r.Edit[role] = func(signed map[string]any) {
-					signed["spec_version"], signed["x-expiry-period"] = test.spec, 14
-					if ds, ok := signed["delegations"].(map[string]any); ok {
-						owned(at(ds, "keys"))
+			snapshot := r.Edit["snapshot"]
+			r.Edit["snapshot"] = func(signed map[string]any) {
+				snapshot(signed)
+				for _, gone := range []string{"rekor.json", "root.json"} {
+					signed["meta"].(map[string]any)[gone] = map[string]any{
+						"version": 2, "length": 797, "hashes": map[string]any{"sha256": strings.Repeat("0f", 32), "sha512": strings.Repeat("0f", 64)},
 					}
 				}
 			}
-			r.Top["root"] = testrepo.Some("root", 3, 5)
-			r.SignWith["root"] = testrepo.Keys("root", 3)
 			for r.Versions["root"] <= test.roots {
 				r.PublishRoot()
 			}
-			anchor := edited(t, r, "root", func(e map[string]any) {
-				for _, k := range testrepo.Keys("root", 5)[3:] {
-					e["signatures"] = append(e["signatures"].([]any), map[string]any{"keyid": string(k.ID()), "sig": ""})
-				}
-			})
+			anchor := unsigned(t, r, "root", people[3:])
 			r.PublishRoot()
-			r.Delegate("targets", testrepo.Delegation{Name: "delegatedrole", Paths: []string{"delegatedrole/*"}})
-			r.AddTarget(test.owner, test.path, []byte("artifact"))
+			r.Delegate("targets", testrepo.Delegation{
+				Name: "delegatedrole", Paths: []string{"delegatedrole/*", "delegatedrole/*/*"}, Terminating: true,
+				Holders: one("delegate", "x-keyowner"),
+			})
+			r.AddTargetCustom(test.owner, test.path, []byte("artifact"), map[string]any{"tool": map[string]any{"status": "Active"}})
 			r.Publish()
+			unsigned(t, r, "targets", []testrepo.Key{people[0], people[4]})
 			edited(t, r, "timestamp", func(e map[string]any) { e["signatures"].([]any)[0].(map[string]any)["x-tool"] = "1.5e3" })
 			c := newClient(t, r)
 			c.init(anchor)
@@ -67,6 +85,16 @@ func TestStaticRepository(t *testing.T) {
 			c.artifacts("artifact")
 		})
 	}
+}
+
+// unsigned adds empty signatures of these keys, and serves that.
+func unsigned(t *testing.T, r *testrepo.Repo, role string, keys []testrepo.Key) []byte {
+	t.Helper()
+	return edited(t, r, role, func(e map[string]any) {
+		for _, k := range keys {
+			e["signatures"] = append(e["signatures"].([]any), map[string]any{"keyid": string(k.ID()), "sig": ""})
+		}
+	})
 }
 
 // suite is every test of the public suite, as of August 2026, with its number of
