@@ -40,6 +40,9 @@ func runAccept(ctx context.Context, args []string, env *Env) (err error) {
 		return fmt.Errorf("%s: %w", rest[0], err)
 	}
 	holder, err := invitation.HolderNamed(f.as)
+	if err != nil && f.as == "" { // nothing is wrong with the file
+		return exit(exitUsage, fmt.Errorf("accept: %w", err))
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", rest[0], err)
 	}

@@ -103,6 +103,9 @@ func clean(line []byte, number int) error {
 }
 
 func (d *decoder) request() (*Request, error) {
+	if err := d.kind(); err != nil {
+		return nil, err
+	}
 	first, err := d.line(maxHeader)
 	if err != nil {
 		return nil, err
@@ -133,6 +136,19 @@ func (d *decoder) request() (*Request, error) {
 		}
 	}
 	return r, d.end()
+}
+
+// kind refuses a file of another kind, before its lines are held against the form of a request.
+func (d *decoder) kind() error {
+	head, err := d.in.Peek(headSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		d.failed = err
+		return errCut
+	}
+	if refused := refuseKind("a signing request", head); refused != nil {
+		return refused
+	}
+	return nil
 }
 
 func (d *decoder) end() error {

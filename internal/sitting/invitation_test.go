@@ -276,7 +276,7 @@ func TestInvitationsAreStrict(t *testing.T) {
 		"a private key inside": {
 			replace(data, `"note":"the root of pkgs.example.com"`, `"note":`+string(quoted)), sitting.PrivateKey, "make a new one",
 		},
-		"an acceptance":  {acceptance, sitting.Malformed, "does not know"},
+		"an acceptance":  {acceptance, sitting.Malformed, "this is not an invitation but an acceptance; it is for whoever invited"},
 		"nothing":        {nil, sitting.Malformed, "this is not an invitation"},
 		"too long":       {bytes.Repeat([]byte("x"), sitting.MaxInvitation+1), sitting.Malformed, "at most"},
 		"something more": {append(bytes.Clone(data), data...), sitting.Malformed, "this is not an invitation"},

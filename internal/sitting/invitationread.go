@@ -29,6 +29,8 @@ func newFileReader(what string, data []byte) *fileReader {
 		r.refused = refuse(Malformed, "", "this is not %s: it is %d bytes long, and at most %d are read", what, len(data), MaxInvitation)
 	case bytes.Contains(data, []byte("PRIVATE KEY-----")), bytes.Contains(data, []byte("AGE-SECRET-KEY-")):
 		r.refused = refusePrivate(what)
+	default:
+		r.refused = refuseKind(what, data[:min(len(data), headSize)])
 	}
 	if r.refused != nil {
 		r.Reader = cjson.New(nil, invitationDepth)
