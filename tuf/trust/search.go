@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/hex"
 	"errors"
@@ -60,6 +61,10 @@ type search struct {
 	nodes map[proof]*node
 	bytes int64
 	trace *Explanation // nil: nobody asked
+
+	// staged are files that are not published yet. Under their names nothing else counts, not
+	// even what verified before: a publication that was given up may have used the version.
+	staged map[tuf.RoleName][]byte
 }
 
 // errNoLoader is why a search without a Loader ends at the first delegated role it needs.
@@ -249,7 +254,7 @@ func (q *search) follow(from *visit, d tuf.Delegation) (*visit, error) {
 // verified returns the role that a delegation asks for from the cache, if it is still what the
 // snapshot lists, and otherwise loads and verifies it.
 func (q *search) verified(p proof, a tuf.Authority, meta tuf.Meta) (*node, error) {
-	if n, ok := q.set.cache.get(p); ok && isListed(n.targets.Bytes(), p.role, meta) {
+	if n, ok := q.set.cache.get(p); ok && isListed(n.targets.Bytes(), p.role, meta) && q.isStill(n, p.role) {
 		return n, q.set.checkTargets(n, p.role, meta)
 	}
 	data, err := q.load(p.role, meta)
@@ -266,6 +271,33 @@ func (q *search) verified(p proof, a tuf.Authority, meta tuf.Meta) (*node, error
 	}
 	q.set.cache.put(p, n)
 	return n, nil
+}
+
+// isStill reports whether a cached role is what is staged, if something is.
+func (q *search) isStill(n *node, role tuf.RoleName) bool {
+	data, ok := q.staged[role]
+	return !ok || bytes.Equal(data, n.targets.Bytes())
+}
+
+// delegated follows a chain of names from the top-level targets role.
+func (q *search) delegated(chain []tuf.RoleName) (*tuf.Targets, error) {
+	at := q.top()
+	for _, name := range chain {
+		var d tuf.Delegation
+		ok := false
+		if ds := at.node.targets.Delegations(); ds != nil {
+			d, ok = ds.Find(name)
+		}
+		if !ok {
+			return nil, refuse(Missing, name, 0, "5.6.7", "%q does not delegate to it", at.role)
+		}
+		next, err := q.follow(at, d)
+		if err != nil {
+			return nil, err
+		}
+		at = next
+	}
+	return at.node.targets, nil
 }
 
 // found makes the result: the chain is read upwards and turned round.

@@ -95,22 +95,5 @@ func (s *Set) Explain(path tuf.TargetPath, load Loader) *Explanation {
 // It is the way to a role for its own sake: to read a bin, or to check a role
 // before it is published. Without names it returns the top-level role.
 func (s *Set) Delegated(load Loader, chain ...tuf.RoleName) (*tuf.Targets, error) {
-	q := newSearch(s, load)
-	at := q.top()
-	for _, name := range chain {
-		var d tuf.Delegation
-		ok := false
-		if ds := at.node.targets.Delegations(); ds != nil {
-			d, ok = ds.Find(name)
-		}
-		if !ok {
-			return nil, refuse(Missing, name, 0, "5.6.7", "%q does not delegate to it", at.role)
-		}
-		next, err := q.follow(at, d)
-		if err != nil {
-			return nil, err
-		}
-		at = next
-	}
-	return at.node.targets, nil
+	return newSearch(s, load).delegated(chain)
 }

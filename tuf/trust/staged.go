@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"errors"
 	"iter"
 	"time"
@@ -19,7 +20,8 @@ type Staged struct {
 	Delegated []StagedRole
 }
 
-// StagedRole is a new version of a delegated role.
+// StagedRole is a new version of a delegated role. One that several delegations lead to may be
+// given once for each of them, to be verified by each.
 type StagedRole struct {
 	Chain []tuf.RoleName // from the role below the top-level targets role down to this one
 	Bytes []byte
@@ -77,6 +79,9 @@ func stage(r *RootStage, published *tuf.Snapshot, p Staged, load Loader) (*Set, 
 	}
 	staged := make(map[tuf.RoleName][]byte, len(p.Delegated))
 	for _, d := range p.Delegated {
+		if other, ok := staged[d.Role()]; ok && !bytes.Equal(other, d.Bytes) {
+			return nil, refuse(Version, d.Role(), 0, "6.3", "it is staged twice, with different bytes: of one version there is one file")
+		}
 		staged[d.Role()] = d.Bytes
 	}
 	if err := stagedIsListed(next.snapshot, published, p, staged); err != nil {
@@ -92,7 +97,9 @@ func stage(r *RootStage, published *tuf.Snapshot, p Staged, load Loader) (*Set, 
 		if len(d.Chain) == 0 {
 			return nil, refuse(Missing, "", 0, "5.6.7", "a staged role without a chain of delegations to it")
 		}
-		if _, err := next.Delegated(both, d.Chain...); err != nil {
+		q := newSearch(next, both)
+		q.staged = staged
+		if _, err := q.delegated(d.Chain); err != nil {
 			return nil, err
 		}
 	}
@@ -207,11 +214,16 @@ func (p Staged) Files(set *Set) ([]File, error) {
 		version := set.root.Version() - int64(len(p.Roots)-1-i)
 		out = append(out, File{FileName(tuf.RoleRoot, version, consistent), root})
 	}
+	given := make(map[tuf.RoleName]bool, len(p.Delegated))
 	for _, d := range p.Delegated {
 		meta, ok := set.snapshot.Lookup(d.Role())
 		if !ok {
 			return nil, errNotStaged
 		}
+		if given[d.Role()] { // by another chain
+			continue
+		}
+		given[d.Role()] = true
 		out = append(out, File{FileName(d.Role(), meta.Version, consistent), d.Bytes})
 	}
 	if p.Targets != nil {

@@ -189,6 +189,14 @@ func TestStageRefuses(t *testing.T) {
 			func(s *staging) { s.SignWith["root"] = []testrepo.Key{}; s.PublishRoot(); s.Publish() },
 			func(s *staging) trust.Staged { return s.staged("root") }, trust.Threshold, "root", "5.3.4",
 		},
+		"one role with two contents": {
+			func(s *staging) { s.Touch("child"); s.Publish() },
+			func(s *staging) trust.Staged {
+				p := s.staged("child")
+				p.Delegated = append(p.Delegated, trust.StagedRole{Chain: p.Delegated[0].Chain, Bytes: []byte("{}")})
+				return p
+			}, trust.Version, "child", "6.3",
+		},
 		"no timestamp": {
 			func(s *staging) { s.Publish() },
 			func(*staging) trust.Staged { return trust.Staged{} }, trust.Malformed, "timestamp", "4.3",
@@ -215,4 +223,82 @@ func TestStageFirst(t *testing.T) {
 	refused(t, err, trust.Missing, "parent", "6.3")
 	_, err = trust.StageFirst(s.Now(), trust.Options{}, trust.Staged{Roots: [][]byte{nil}})
 	refused(t, err, trust.Malformed, "root", "4.3")
+}
+
+// A publication that was given up has left verified roles behind, whose versions the next one
+// uses for other bytes. Those are verified, and nothing is taken from before.
+func TestStageAfterAnAttemptThatWasGivenUp(t *testing.T) {
+	for name, damage := range map[string]func(s *staging){
+		"the role itself": func(s *staging) { s.SignWith["child"] = []testrepo.Key{testrepo.NewKey("a thief")} },
+		"its delegator":   func(s *staging) { s.SignWith["parent"] = []testrepo.Key{testrepo.NewKey("a thief")} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStaging(t)
+			s.Touch("parent", "child")
+			s.Publish()
+			if _, err := s.published.Stage(s.Now(), s.staged("parent", "child"), s.load); err != nil {
+				t.Fatal(err)
+			}
+			// Nobody published that. The second attempt has the same versions.
+			for _, role := range []string{"parent", "child", "snapshot", "timestamp"} {
+				s.Versions[role]--
+			}
+			damage(s)
+			s.AddTarget("child", "file", []byte("x"))
+			s.Touch("parent")
+			s.Publish()
+			_, err := s.published.Stage(s.Now(), s.staged("parent", "child"), s.load)
+			role := tuf.RoleName("child")
+			if name == "its delegator" {
+				role = "parent"
+			}
+			refused(t, err, trust.Threshold, role, "5.6.3")
+		})
+	}
+	s := newStaging(t)
+	s.Touch("child")
+	s.Publish()
+	if _, err := s.published.Stage(s.Now(), s.staged("child"), s.load); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"child", "snapshot", "timestamp"} {
+		s.Versions[role]--
+	}
+	s.AddTarget("child", "file", []byte("x"))
+	s.Publish()
+	set, err := s.published.Stage(s.Now(), s.staged("child"), s.load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set.Find("file", s.load); err != nil {
+		t.Errorf("the second attempt is in force: %v", err)
+	}
+}
+
+// A role that two delegations lead to is verified by both and published once.
+func TestStageByTwoChains(t *testing.T) {
+	s := newStaging(t)
+	s.Delegate("targets", testrepo.Delegation{Name: "child", Paths: []string{"*"}})
+	s.Touch("child")
+	s.Publish()
+	p := s.staged("targets", "child")
+	p.Delegated = append(p.Delegated, trust.StagedRole{Chain: []tuf.RoleName{"child"}, Bytes: s.Bytes("child")})
+	set, err := s.published.Stage(s.Now(), p, s.load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := p.Files(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, f := range files {
+		if seen[f.Name]++; seen[f.Name] > 1 {
+			t.Errorf("%s is published twice", f.Name)
+		}
+	}
+	p.Delegated[1].Chain = []tuf.RoleName{"parent", "parent", "child"}
+	if _, err := s.published.Stage(s.Now(), p, s.load); err == nil {
+		t.Error("a chain that nobody delegated")
+	}
 }
