@@ -16,36 +16,42 @@ import (
 	"testing"
 	"time"
 
+	command "example.com/bailiwick/cmd/tuf-conformance"
 	"example.com/bailiwick/internal/testrepo"
 )
 
 // The tests in this folder are a Go port of the public TUF conformance suite: each is
-// named after the suite's test, and drives the built command over its command line
+// named after the suite's test, and drives the command over its command line
 // against a repository on a local port. TestEverySuiteTestIsPorted has the list.
 
-// binary is the command under test; dates is a folder with a "date" program whose clock
-// the tests set.
+// binary is the command under test: this very program, which is linked with it, so that a
+// result from the cache is never one of another command. dates is a folder with a "date"
+// program whose clock the tests set.
 var binary, dates string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+// asCommand in the environment makes the test program the command.
+const asCommand = "TUF_CONFORMANCE_COMMAND"
 
-func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "tuf-conformance-")
-	if err != nil {
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		command.Main()
+		os.Exit(0)
+	}
+	os.Exit(prepare(m))
+}
+
+func prepare(m *testing.M) int {
+	var err error
+	if binary, err = os.Executable(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	binary, dates = filepath.Join(dir, "tuf-conformance"), filepath.Join(dir, "bin")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the command: %v\n%s", err, out)
+	if dates, err = os.MkdirTemp("", "tuf-conformance-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer os.RemoveAll(dates)
 	script := "#!/bin/sh\n[ \"$*\" = '-u +%s' ] || exit 1\necho \"$CONFORMANCE_NOW\"\n"
-	if err := os.Mkdir(dates, 0o700); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	if err := os.WriteFile(filepath.Join(dates, "date"), []byte(script), 0o700); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -93,7 +99,7 @@ func newClient(t *testing.T, r *testrepo.Repo) *client {
 func (c *client) run(args ...string) int {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), binary, args...)
-	cmd.Env = append(os.Environ(), "PATH="+dates+":"+os.Getenv("PATH"), "CONFORMANCE_NOW="+strconv.FormatInt(c.repo.Now().Unix(), 10))
+	cmd.Env = append(os.Environ(), asCommand+"=1", "PATH="+dates+":"+os.Getenv("PATH"), "CONFORMANCE_NOW="+strconv.FormatInt(c.repo.Now().Unix(), 10))
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return 0

@@ -1,0 +1,4 @@
+package main
+
+// Main is the command, for tests that are it.
+func Main() { main() }
