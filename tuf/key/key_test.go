@@ -157,6 +157,24 @@ FQ2z0K2XXU3YXt5D8QIDAQAB
 -----END PUBLIC KEY-----
 `
 
+// modulus returns a public key of so many bits, which nobody has the private key of.
+func modulus(bits int) *rsa.PublicKey {
+	return &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), bits-1, 1), E: 65537}
+}
+
+func TestRSASizes(t *testing.T) {
+	for _, bits := range []int{2048, 2049, 3072, 8191, 8192} {
+		k, err := key.New("rsa", key.SchemeRSAPSS256, pemOf(modulus(bits)))
+		if err != nil {
+			t.Errorf("%d bits: %v", bits, err)
+			continue
+		}
+		if k.Verify([]byte("message"), make([]byte, (bits+7)/8)) || k.Verify([]byte("message"), nil) {
+			t.Errorf("%d bits: anything verifies", bits)
+		}
+	}
+}
+
 func TestRefusedKeys(t *testing.T) {
 	v := vectors(t)
 	byName := make(map[string]vector)
@@ -164,7 +182,6 @@ func TestRefusedKeys(t *testing.T) {
 		byName[one.Name] = one
 	}
 	p256, p384, rsaKey := byName["P-256"].Public, byName["P-384"].Public, byName["RSA, longest salt"].Public
-	huge := rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}
 	p224 := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	tests := []struct {
 		name, keytype, scheme, public string
@@ -202,7 +219,8 @@ func TestRefusedKeys(t *testing.T) {
 		{"ECDSA, compressed point", "ecdsa", key.SchemeECDSAP256, "02" + strings.Repeat("11", 32), key.ErrMalformed},
 
 		{"RSA, 1024 bits", "rsa", key.SchemeRSAPSS256, rsa1024, key.ErrMalformed},
-		{"RSA, 8193 bits", "rsa", key.SchemeRSAPSS256, pemOf(&huge), key.ErrMalformed},
+		{"RSA, 2047 bits", "rsa", key.SchemeRSAPSS256, pemOf(modulus(2047)), key.ErrMalformed},
+		{"RSA, 8193 bits", "rsa", key.SchemeRSAPSS256, pemOf(modulus(8193)), key.ErrMalformed},
 		{"RSA, an ECDSA key", "rsa", key.SchemeRSAPSS256, p256, key.ErrMalformed},
 		{"RSA, text before the block", "rsa", key.SchemeRSAPSS256, "x\n" + rsaKey, key.ErrMalformed},
 		{"RSA, two blocks", "rsa", key.SchemeRSAPSS256, rsaKey + rsaKey, key.ErrMalformed},
@@ -210,6 +228,7 @@ func TestRefusedKeys(t *testing.T) {
 		{"RSA, a cut block", "rsa", key.SchemeRSAPSS256, rsaKey[:200], key.ErrMalformed},
 		{"RSA, nonsense in the block", "rsa", key.SchemeRSAPSS256, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", key.ErrMalformed},
 		{"RSA, not UTF-8", "rsa", key.SchemeRSAPSS256, "\xff" + rsaKey, key.ErrMalformed},
+		{"RSA, not UTF-8 in a header", "rsa", key.SchemeRSAPSS256, strings.Replace(rsaKey, "-----\n", "-----\nx: \xff\n\n", 1), key.ErrMalformed},
 		{"too long", "rsa", key.SchemeRSAPSS256, rsaKey + strings.Repeat("\n", key.MaxPublicBytes), key.ErrMalformed},
 	}
 	for _, test := range tests {
