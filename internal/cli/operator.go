@@ -254,8 +254,40 @@ func (o *operator) fetch(ctx context.Context, path string, w io.Writer) error {
 		complaint, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint)) //nolint:forbidigo // bounded; half a complaint is better than none
 		return refusalOf(resp, complaint)
 	}
-	if _, err := io.Copy(w, resp.Body); err != nil {
+	out := &noted{Writer: w}
+	if _, err := io.Copy(out, resp.Body); out.failed != nil {
+		return &unwrittenError{out.failed}
+	} else if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", o.where, err)
 	}
 	return nil
 }
+
+// noted is a writer that remembers that it failed: a full disk is not the index's fault.
+type noted struct {
+	io.Writer
+	failed error
+}
+
+// Write implements io.Writer.
+func (n *noted) Write(p []byte) (int, error) {
+	done, err := n.Writer.Write(p)
+	n.failed = err
+	return done, err //nolint:wrapcheck // a writer's own
+}
+
+// unwrittenError says that a file here could not be written.
+type unwrittenError struct{ err error }
+
+func unwritten(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &unwrittenError{err}
+}
+
+// Error is the message of the wrapped error.
+func (e *unwrittenError) Error() string { return e.err.Error() }
+
+// Unwrap gives what went wrong.
+func (e *unwrittenError) Unwrap() error { return e.err }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -127,18 +126,11 @@ type renewal struct {
 
 // signAndImport fetches a request, makes sure that it renews and does nothing else, signs it, and brings it back.
 func (o *operator) signAndImport(ctx context.Context, id string, spec *renewSpec) (*renewal, error) {
-	f, err := os.CreateTemp("", "bailiwick-renewal-")
-	if err != nil {
-		return nil, err //nolint:wrapcheck // names the file
-	}
-	defer func() {
-		_ = f.Close() // it goes away
-		_ = os.Remove(f.Name())
-	}()
-	request, err := o.fetchFile(ctx, id, f)
+	f, request, err := o.fetchTemp(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	defer dropTemp(f)
 	verdict, err := signRenewal(ctx, o.env, request, spec)
 	if err != nil {
 		return nil, err
@@ -151,7 +143,7 @@ func (o *operator) signAndImport(ctx context.Context, id string, spec *renewSpec
 		err = sitting.Encode(f, request)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("writing the signed request: %w", err)
+		return nil, errTemp("writing the signed request to", f.Name(), err)
 	}
 	outcome, err := o.importFile(ctx, f.Name())
 	if err != nil {

@@ -149,31 +149,41 @@ func (o *operator) fetchInto(ctx context.Context, id, path string) (*sitting.Req
 	folder, name := filepath.Dir(path), filepath.Base(path)
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, fmt.Errorf("writing %s: %w", path, err)
+		return nil, errUnwritable(id, path, err)
 	}
 	defer func() { _ = root.Close() }() // what was written is synced
 	part := "." + name + ".part"
 	f, err := root.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("writing %s: %w", path, err)
+		return nil, errUnwritable(id, path, err)
 	}
 	request, err := o.fetchFile(ctx, id, f)
 	if err == nil {
-		err = f.Sync()
+		err = unwritten(f.Sync())
 	}
 	if closed := f.Close(); err == nil {
-		err = closed
+		err = unwritten(closed)
 	}
 	if err == nil {
-		err = durable.MoveNew(root, part, name)
+		err = unwritten(durable.MoveNew(root, part, name))
 	}
-	if errors.Is(err, fs.ErrExist) {
+	var here *unwrittenError
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		err = errExisting(path)
+	case errors.As(err, &here):
+		err = errUnwritable(id, path, here.err)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ignoreAbsent(root.Remove(part)))
 	}
 	return request, nil
+}
+
+// errUnwritable: the file for a request can not be written. The index did its part.
+func errUnwritable(id, path string, err error) error {
+	return fmt.Errorf("%w; request %s is open all the same: bailiwick request export %s --out FILE writes it to another place",
+		durable.Explain("writing", path, err), shown(id), shown(id))
 }
 
 func ignoreAbsent(err error) error {

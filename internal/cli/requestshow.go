@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"example.com/bailiwick/internal/durable"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
 )
@@ -80,21 +83,42 @@ func (o *operator) show(ctx context.Context, id string, spec *showSpec) error {
 
 // judged fetches a request into a file of its own and judges it.
 func (o *operator) judged(ctx context.Context, id string) (*sitting.Verdict, error) {
-	f, err := os.CreateTemp("", "bailiwick-request-")
-	if err != nil {
-		return nil, err //nolint:wrapcheck // names the file
-	}
-	defer func() {
-		_ = f.Close() // it goes away
-		_ = os.Remove(f.Name())
-	}()
-	request, err := o.fetchFile(ctx, id, f)
+	f, request, err := o.fetchTemp(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	defer dropTemp(f)
 	v, err := sitting.Judge(request, o.env.Now())
 	if err != nil {
 		return nil, exit(exitRefused, err)
 	}
 	return v, nil
+}
+
+// fetchTemp copies a request into a file of its own and reads it back. The caller drops the file.
+func (o *operator) fetchTemp(ctx context.Context, id string) (*os.File, *sitting.Request, error) {
+	f, err := os.CreateTemp("", "bailiwick-request-")
+	if err != nil {
+		return nil, nil, errTemp("making a file", os.TempDir(), err)
+	}
+	request, err := o.fetchFile(ctx, id, f)
+	var here *unwrittenError
+	if errors.As(err, &here) {
+		err = errTemp("writing", f.Name(), here.err)
+	}
+	if err != nil {
+		dropTemp(f)
+		return nil, nil, err
+	}
+	return f, request, nil
+}
+
+func dropTemp(f *os.File) {
+	_ = f.Close() // it goes away
+	_ = os.Remove(f.Name())
+}
+
+// errTemp: a file in the system's place for such files can not be written.
+func errTemp(doing, path string, err error) error {
+	return fmt.Errorf("%w; the environment variable TMPDIR names another folder for such files", durable.Explain(doing, path, err))
 }

@@ -38,6 +38,9 @@ import (
 // was there before is lost; the caller may try again when there is space.
 var ErrNoSpace = errors.New("no space left on the disk: free some and try again")
 
+// ErrReadOnly is wrapped by errors that come from a disk that is mounted read-only, by its owner or by a system that found it damaged.
+var ErrReadOnly = errors.New("the disk is read-only: mount it for writing, or choose a place on another one")
+
 // tempPrefix starts the name of every temporary file.
 const tempPrefix = ".tmp-"
 
@@ -72,11 +75,11 @@ func Replace(dir *os.Root, name string, data []byte, perm fs.FileMode) error {
 func MoveNew(dir *os.Root, from, to string) error {
 	r := rooted{dir}
 	if err := nameNew(r, from, to); err != nil {
-		return explain("naming", dir.Name(), to, err)
+		return Explain("naming", path.Join(dir.Name(), to), err)
 	}
 	_ = r.remove(from) // gone already where a rename did it; a second name harms nobody
 	if err := r.syncDir(path.Dir(to)); err != nil {
-		return explain("syncing the folder of", dir.Name(), to, err)
+		return Explain("syncing the folder of", path.Join(dir.Name(), to), err)
 	}
 	return nil
 }
@@ -86,7 +89,7 @@ func MoveNew(dir *os.Root, from, to string) error {
 // System calls: mkdirat, openat(parent), fsync, close.
 func Mkdir(dir *os.Root, name string, perm fs.FileMode) error {
 	if err := dir.Mkdir(name, perm); err != nil {
-		return explain("making the folder", dir.Name(), name, err)
+		return Explain("making the folder", path.Join(dir.Name(), name), err)
 	}
 	return SyncDir(dir, path.Dir(name))
 }
@@ -97,7 +100,7 @@ func Mkdir(dir *os.Root, name string, perm fs.FileMode) error {
 // System calls: openat(folder), fsync, close.
 func SyncDir(dir *os.Root, name string) error {
 	if err := (rooted{dir}).syncDir(name); err != nil {
-		return explain("syncing the folder", dir.Name(), name, err)
+		return Explain("syncing the folder", path.Join(dir.Name(), name), err)
 	}
 	return nil
 }
@@ -161,17 +164,17 @@ func store(dir folder, name string, data []byte, perm fs.FileMode, publish func(
 	parent := path.Dir(name)
 	temp := path.Join(parent, tempPrefix+rand.Text())
 	if err := writeSynced(dir, temp, data, perm); err != nil {
-		return explain("writing", dir.name(), name, err)
+		return Explain("writing", path.Join(dir.name(), name), err)
 	}
 	err := publish(dir, temp, name)
 	// After a rename the temporary name is gone; after a link, or a failure, it must go. That it
 	// stays behind harms nobody, so the outcome of the removal is not the outcome of the call.
 	_ = dir.remove(temp)
 	if err != nil {
-		return explain("naming", dir.name(), name, err)
+		return Explain("naming", path.Join(dir.name(), name), err)
 	}
 	if err := dir.syncDir(parent); err != nil {
-		return explain("syncing the folder of", dir.name(), name, err)
+		return Explain("syncing the folder of", path.Join(dir.name(), name), err)
 	}
 	return nil
 }
@@ -209,11 +212,15 @@ func writeSynced(dir folder, temp string, data []byte, perm fs.FileMode) error {
 	return err
 }
 
-// explain says what was done to which file, and marks a lack of space with ErrNoSpace.
-func explain(doing, dir, name string, err error) error {
-	full := path.Join(dir, name)
-	if NoSpace(err) {
-		return fmt.Errorf("%s %s: %w (%w)", doing, full, ErrNoSpace, err)
+// Explain says what was being done to which file when err came up, with a lack of space marked by [ErrNoSpace] and a disk that takes
+// nothing by [ErrReadOnly].
+func Explain(doing, file string, err error) error {
+	switch {
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrReadOnly): // marked before
+	case NoSpace(err):
+		return fmt.Errorf("%s %s: %w (%w)", doing, file, ErrNoSpace, err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%s %s: %w (%w)", doing, file, ErrReadOnly, err)
 	}
-	return fmt.Errorf("%s %s: %w", doing, full, err)
+	return fmt.Errorf("%s %s: %w", doing, file, err)
 }

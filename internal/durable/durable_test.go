@@ -383,3 +383,19 @@ func TestOthersMayWrite(t *testing.T) {
 		}
 	}
 }
+
+// TestExplain: a full and a read-only disk are told from other faults, once, with what to do.
+func TestExplain(t *testing.T) {
+	for cause, want := range map[error]error{syscall.ENOSPC: durable.ErrNoSpace, syscall.EROFS: durable.ErrReadOnly, syscall.EIO: syscall.EIO} {
+		err := durable.Explain("writing", "/a/b", &fs.PathError{Op: "write", Path: "b", Err: cause})
+		again := durable.Explain("exporting", "/c", err)
+		for _, e := range []error{err, again} {
+			if !errors.Is(e, want) || !errors.Is(e, cause) || strings.Count(e.Error(), want.Error()) != 1 {
+				t.Errorf("%v: %v", cause, e)
+			}
+		}
+		if !strings.HasPrefix(err.Error(), "writing /a/b: ") || again.Error() != "exporting /c: "+err.Error() {
+			t.Errorf("%v: %v, %v", cause, err, again)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func LockFolder(dir string) (*Lock, error) {
 	l := flock.New(filepath.Join(abs, lockName), flock.SetPermissions(0o600))
 	got, err := l.TryLock()
 	if err != nil {
-		return nil, explain("locking", abs, lockName, err)
+		return nil, Explain("locking", filepath.Join(abs, lockName), err)
 	}
 	if !got {
 		return nil, fmt.Errorf("another bailiwick server already uses %s: stop it or choose another --data (%w)", abs, ErrInUse)

@@ -114,8 +114,5 @@ func (t *target) create(content func(io.Writer) error, check func(io.Reader) err
 }
 
 func (t *target) explain(doing string, err error) error {
-	if durable.NoSpace(err) {
-		return fmt.Errorf("%s %s: %w: %w", doing, t.path, durable.ErrNoSpace, err)
-	}
-	return fmt.Errorf("%s %s: %w", doing, t.path, err)
+	return durable.Explain(doing, t.path, err) //nolint:wrapcheck // names the file
 }
