@@ -269,3 +269,27 @@ func TestStoredFilesDoNotLowerWhatIsKnown(t *testing.T) {
 		refused(t, err, trust.Rollback, "snapshot", "5.5.5")
 	}
 }
+
+// Delegations to roles that were visited already do not use up what may be followed.
+func TestVisitedDelegationsAreNotCountedTwice(t *testing.T) {
+	r := graph(
+		t, arrow{"targets", "a", false, ""}, arrow{"a", "b", false, ""}, arrow{"b", "c", false, ""}, arrow{"c", "d", false, ""},
+		arrow{"d", "a", false, ""}, arrow{"d", "b", false, ""}, arrow{"d", "c", false, ""}, arrow{"d", "d", false, ""}, arrow{"d", "e", false, ""}, arrow{"d", "f", false, ""},
+	)
+	r.AddTarget("e", "fifth", []byte("x"))
+	r.AddTarget("f", "sixth", []byte("x"))
+	r.Publish()
+	s, err := trust.Begin(r.Root(1), r.Now(), trust.Options{Limits: &trust.Limits{Roles: 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := update(t, r, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set.Find("fifth", loader(t, r, set)); err != nil {
+		t.Errorf("the fifth role lists it: %v", err)
+	}
+	_, err = set.Find("sixth", loader(t, r, set))
+	refused(t, err, trust.Limit, "f", "5.6.7.1")
+}

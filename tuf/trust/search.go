@@ -146,11 +146,11 @@ func (q *search) expand(stack []pending, at *visit, path tuf.TargetPath) (next, 
 }
 
 // enough reports whether so many delegations of one role are more than the search can
-// follow: not more of them than the limit were visited before, so more than the limit are
-// left. Without it, bins of succinct_roles, which may be billions, would all be put on the
-// stack for a directory.
+// follow: those to roles that were visited count as visits, so one of the others is beyond
+// the limit. Without it, bins of succinct_roles, which may be billions, would all be put on
+// the stack for a directory.
 func (q *search) enough(delegations int) bool {
-	return delegations/2 > q.set.limits.Roles
+	return delegations > q.set.limits.Roles
 }
 
 // expandDir is expand for all paths directly in a directory at once. What a
