@@ -20,6 +20,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/record"
 	"example.com/bailiwick/tuf"
 )
@@ -174,7 +175,7 @@ func (r *Replay) recovery(e *record.Entry) {
 			r.find(e, "a recovery was announced already, in entry %d", before.Number)
 		}
 		if e.NotBefore.Before(e.Time.Add(shortestDelay)) {
-			r.find(e, "it may be recovered from %s on, which leaves those who have the keys less than %s to object", tuf.FormatTime(e.NotBefore), shortestDelay)
+			r.find(e, "it may be recovered from %s on, which leaves those who have the keys less than %s to object", tuf.FormatTime(e.NotBefore), policy.Span(shortestDelay))
 		}
 		r.announced[e.Role] = *e
 		return

@@ -230,7 +230,7 @@ func TestR65AuditFinds(t *testing.T) {
 				done := record.Entry{Kind: record.Recovered, Role: "project.flask", New: w.entries[0].New, Time: a.NotBefore}
 				w.entries = append(w.entries, a, done)
 			},
-			[]string{"entry 4, project.flask: it may be recovered from 2000-01-01T01:00:00Z on, which leaves those who have the keys less than 72h0m0s to object"},
+			[]string{"entry 4, project.flask: it may be recovered from 2000-01-01T01:00:00Z on, which leaves those who have the keys less than 3 days to object"},
 		},
 		"a recovery to other keys than announced": {
 			func(w *world, t *testing.T) {

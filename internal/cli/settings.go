@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"example.com/bailiwick/internal/policy"
+	"example.com/bailiwick/internal/publish"
 )
 
 // settings is DIR/config.toml, which init writes when it was given something that differs from the
@@ -58,6 +59,9 @@ func (s *settings) lifetimes() (policy.Lifetimes, error) {
 		if err != nil {
 			return l, fmt.Errorf("lifetime of %s: %w", name, err)
 		}
+		if least := leastLifetime(name); d < least {
+			return l, fmt.Errorf("lifetime of %s: %s is too short to be renewed in time; the least is %s", name, text, policy.Span(least))
+		}
 		for _, target := range targets {
 			*target = d
 		}
@@ -66,6 +70,16 @@ func (s *settings) lifetimes() (policy.Lifetimes, error) {
 		return l, fmt.Errorf("lifetimes: %w", err)
 	}
 	return l, nil
+}
+
+// leastLifetime is the shortest life that can be kept up: by the server, which renews by itself what its own keys sign, or by people
+// who have to be found.
+func leastLifetime(name string) time.Duration {
+	switch name {
+	case "timestamp", "snapshot", "unclaimed-bins", "projects":
+		return publish.LeastLifetime
+	}
+	return 24 * time.Hour
 }
 
 func sortedNames[T any](m map[string]T) []string {

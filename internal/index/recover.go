@@ -57,7 +57,7 @@ func (x *Index) AnnounceRecovery(ctx context.Context, a Actor, c Announcement) (
 	}
 	switch {
 	case c.Delay < publish.MinRecoveryDelay || c.Delay > publish.MaxRecoveryDelay:
-		return RecoveryState{}, refuse(Invalid, "a delay of %s: it is between %s and %s, so that whoever has the keys can object", c.Delay, publish.MinRecoveryDelay, publish.MaxRecoveryDelay)
+		return RecoveryState{}, refuse(Invalid, "a delay of %s: it is between %s and %s, so that whoever has the keys can object", policy.Span(c.Delay), policy.Span(publish.MinRecoveryDelay), policy.Span(publish.MaxRecoveryDelay))
 	case c.Because == "":
 		return RecoveryState{}, refuse(Invalid, "say why %s is to be recovered: the public record tells it to everybody", c.Project)
 	}

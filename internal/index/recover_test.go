@@ -308,7 +308,7 @@ func TestR31BadAnnouncements(t *testing.T) {
 	try(index.Announcement{Project: flask, Because: "lost"}, index.NotFound, "nobody asks for flask")
 	first := m.ask("flask", m.bob)
 	try(index.Announcement{Project: flask}, index.Invalid, "say why")
-	try(index.Announcement{Project: flask, Because: "lost", Delay: time.Hour}, index.Invalid, "72h")
+	try(index.Announcement{Project: flask, Because: "lost", Delay: time.Hour}, index.Invalid, "between 3 days and 90 days")
 	try(index.Announcement{Project: flask, Because: "lost", Delay: 31 * days}, index.Invalid, "expires")
 	try(index.Announcement{Project: flask, Because: "lost", Request: "0123456789abcdef"}, index.NotFound, "no open request")
 	try(index.Announcement{Project: flask, Because: "two\nlines"}, index.Invalid, "one line")

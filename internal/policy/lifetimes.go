@@ -77,10 +77,28 @@ func (l Lifetimes) Check() error {
 		{"timestamp", l.Timestamp},
 	} {
 		if f.d < minLifetime || f.d > maxLifetime {
-			problems = append(problems, fmt.Errorf("lifetime of %s is %v, choose %v to %v: %w", f.name, f.d, minLifetime, maxLifetime, ErrLifetime))
+			problems = append(problems, fmt.Errorf("lifetime of %s is %s, choose %s to %s: %w", f.name, Span(f.d), Span(minLifetime), Span(maxLifetime), ErrLifetime))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// Span is a length of time in words and without loss: "90 days", "71 hours", and as Go writes it where it is no whole number of
+// a unit.
+func Span(d time.Duration) string {
+	for _, u := range []struct {
+		name string
+		d    time.Duration
+	}{{"day", day}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
+		switch n := d / u.d; {
+		case d%u.d != 0 || n == 0:
+		case n == 1:
+			return "1 " + u.name
+		default:
+			return fmt.Sprintf("%d %ss", n, u.name)
+		}
+	}
+	return d.String()
 }
 
 // Of returns the lifetime of a role by its kind, zero for a role that is none of the

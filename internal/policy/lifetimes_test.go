@@ -75,3 +75,14 @@ func TestDue(t *testing.T) {
 		}
 	}
 }
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		90 * 24 * time.Hour: "90 days", 24 * time.Hour: "1 day", 71 * time.Hour: "71 hours", 36 * time.Hour: "36 hours", time.Hour: "1 hour",
+		90 * time.Minute: "90 minutes", 61 * time.Second: "61 seconds", time.Second: "1 second", 1500 * time.Millisecond: "1.5s", 0: "0s",
+	} {
+		if got := policy.Span(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}

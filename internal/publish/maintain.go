@@ -21,6 +21,10 @@ const (
 	pinnersFloor = time.Minute // snapshots and timestamps are kept this long whatever the load
 )
 
+// LeastLifetime is the shortest life of a role that a publisher can renew in time by itself. It looks every five minutes for what is due, and in
+// the worst case, a role that is renewed in the last third of its life, this leaves a few more times to try after a failure.
+const LeastLifetime = 12 * maintainEvery
+
 // Status is how a publisher is doing.
 type Status struct {
 	Publication int64     // number of the newest one

@@ -79,7 +79,7 @@ func (c Announcement) check() error {
 		return err
 	}
 	if c.Delay != 0 && (c.Delay < MinRecoveryDelay || c.Delay > MaxRecoveryDelay) {
-		return fmt.Errorf("announcing the recovery of %s: a delay of %s; it is between %s and %s: %w", c.Project, c.Delay, MinRecoveryDelay, MaxRecoveryDelay, ErrInvalid)
+		return fmt.Errorf("announcing the recovery of %s: a delay of %s; it is between %s and %s: %w", c.Project, policy.Span(c.Delay), policy.Span(MinRecoveryDelay), policy.Span(MaxRecoveryDelay), ErrInvalid)
 	}
 	if len(c.Keys) > ceremony.MaxKeys {
 		return fmt.Errorf("announcing the recovery of %s: %d keys; a project has at most %d: %w", c.Project, len(c.Keys), ceremony.MaxKeys, ErrInvalid)

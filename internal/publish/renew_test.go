@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/publish"
 	"example.com/bailiwick/internal/publish/publishtest"
 	"example.com/bailiwick/tuf"
@@ -264,5 +265,34 @@ func TestPruning(t *testing.T) {
 			t.Error("something current was pruned")
 		}
 		check(t, l)
+	})
+}
+
+// TestLeastLifetime: the shortest lives that a server is set to are kept up, with room for failures.
+func TestLeastLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lives := policy.DefaultLifetimes()
+		for _, d := range []*time.Duration{&lives.Timestamp, &lives.Snapshot, &lives.UnclaimedBin, &lives.UnclaimedProject} {
+			*d = publish.LeastLifetime
+		}
+		l := ledger.NewMemory()
+		keys := publishtest.Create(t, l, publishtest.Options{Now: time.Now(), Lifetimes: lives})
+		p := publishtest.Run(t, publish.Config{Ledger: l, Signers: keys.Online(), Lifetimes: lives, Now: time.Now})
+		c := add(t, wheel, "a")
+		must(t, p, c)
+		for range 600 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			installable(t, p, c)
+			roles, err := l.Roles(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range roles {
+				if left := time.Until(r.Expires); left < publish.LeastLifetime/6 {
+					t.Fatalf("%s is good for another %v only", r.Name, left)
+				}
+			}
+		}
 	})
 }
