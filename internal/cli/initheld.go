@@ -110,7 +110,7 @@ func (e *enrolment) enrol(ctx context.Context, env *Env, w io.Writer, invited ma
 	if len(all) == 0 || e.yes {
 		return all, nil
 	}
-	return all, confirmFingerprints(ctx, env)
+	return all, confirmFingerprints(ctx, env, len(used))
 }
 
 // notAmong lists the names that are not those of holders.
@@ -129,12 +129,16 @@ func printEnrolled(w io.Writer, role policy.KeyRole, threshold int, holders []si
 
 // confirmFingerprints asks whether the keys are those of the people: acceptances came by mail or worse, and this is
 // the one moment at which another's key could slip in.
-func confirmFingerprints(ctx context.Context, env *Env) error {
+func confirmFingerprints(ctx context.Context, env *Env, holders int) error {
 	in, ok := terminal(env)
 	if !ok {
 		return exit(exitUsage, errors.New("nothing was made: there is no terminal to ask at; have each holder read you their fingerprint, and if all are as above, run this again with --yes"))
 	}
-	yes, err := askYes(ctx, in, "has each holder read you this fingerprint? [y/N] ")
+	question := "has the holder read you this fingerprint? [y/N] "
+	if holders > 1 {
+		question = fmt.Sprintf("have all %d holders read you these fingerprints, each their own? [y/N] ", holders)
+	}
+	yes, err := askYes(ctx, in, question)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/bailiwick/internal/durable"
+	"example.com/bailiwick/internal/index"
 	"example.com/bailiwick/internal/server"
 	"example.com/bailiwick/internal/sitting"
 )
@@ -311,6 +312,10 @@ func newRequestAbort(env *Env, flags *operatorFlags) *cobra.Command {
 					return err
 				}
 				o.printf("given up: request %s (%s)\n", shown(r.ID), shown(r.Title))
+				if r.Kind == index.KindRoot || r.Kind == index.KindKeys {
+					message(o.env, "keys that the server made for it, if it made some, stay in its data folder as keys/ROLE.next.key, where another request may name them; "+
+						"they sign nothing, and go with the next change of these keys that is published")
+				}
 				return nil
 			})
 		},

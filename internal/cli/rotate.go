@@ -246,7 +246,7 @@ func (s *rotateSpec) confirm(ctx context.Context, o *operator, role policy.KeyRo
 	for _, h := range all {
 		_, _ = fmt.Fprintf(o.env.Stderr, "  %-12s %s\n", h.Name, sitting.Fingerprint(h.Key))
 	}
-	return confirmFingerprints(ctx, o.env)
+	return confirmFingerprints(ctx, o.env, len(all))
 }
 
 // printRotation says what was opened and what comes next.
