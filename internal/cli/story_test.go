@@ -54,20 +54,25 @@ func runStories(t *testing.T, pattern string) {
 		Condition:           condition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":    command(0, (*story).serve),
-			"shutdown": command(0, (*story).shutdown),
-			"crash":    command(0, (*story).crash),
-			"signer":   command(1, (*story).startSigner),
-			"signoff":  command(0, (*story).endSigner),
-			"signdead": command(0, (*story).crashSigner),
-			"get":      command(1, (*story).get),
-			"upload":   command(3, (*story).upload),
-			"field":    command(3, (*story).field),
-			"build":    command(4, (*story).build),
-			"needs":    command(1, (*story).needs),
-		},
+		Cmds:                commands(),
 	})
+}
+
+// commands are those that a story has beside its programs.
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"serve":    command(0, (*story).serve),
+		"shutdown": command(0, (*story).shutdown),
+		"crash":    command(0, (*story).crash),
+		"signer":   command(1, (*story).startSigner),
+		"signoff":  command(0, (*story).endSigner),
+		"signdead": command(0, (*story).crashSigner),
+		"get":      command(1, (*story).get),
+		"upload":   command(3, (*story).upload),
+		"field":    command(3, (*story).field),
+		"build":    command(4, (*story).build),
+		"needs":    command(1, (*story).needs),
+	}
 }
 
 // condition tells a story what this machine has; CI has all of it.

@@ -68,27 +68,17 @@ func TestR3OnePrivateKeyOnTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	inspected := 0
-	testscript.Run(t, testscript.Params{
-		Files: []string{script}, Setup: setUp, RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":    command(0, (*story).serve),
-			"shutdown": command(0, (*story).shutdown),
-			"crash":    command(0, (*story).crash),
-			"signer":   command(1, (*story).startSigner),
-			"signoff":  command(0, (*story).endSigner),
-			"upload":   command(3, (*story).upload),
-			"field":    command(3, (*story).field),
-			"inspect": command(2, func(s *story, ts *testscript.TestScript, args []string) error {
-				inspected++
-				inspectStorage(s.tb, ts.MkAbs(args[0]), ts.MkAbs(args[1]))
-				return nil
-			}),
-			"canSign": command(1, func(s *story, ts *testscript.TestScript, args []string) error {
-				wantOneKey(s.tb, ts.MkAbs(args[0]))
-				return nil
-			}),
-		},
+	own := commands()
+	own["inspect"] = command(2, func(s *story, ts *testscript.TestScript, args []string) error {
+		inspected++
+		inspectStorage(s.tb, ts.MkAbs(args[0]), ts.MkAbs(args[1]))
+		return nil
 	})
+	own["canSign"] = command(1, func(s *story, ts *testscript.TestScript, args []string) error {
+		wantOneKey(s.tb, ts.MkAbs(args[0]))
+		return nil
+	})
+	testscript.Run(t, testscript.Params{Files: []string{script}, Setup: setUp, RequireExplicitExec: true, Cmds: own})
 	t.Cleanup(func() { // the story is told beside others
 		if want := strings.Count(strictLife, "\ninspect"); inspected != want {
 			t.Errorf("%d inspections of %d were made", inspected, want)
