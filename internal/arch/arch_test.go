@@ -28,6 +28,7 @@ var storeys = map[string]int{
 	"internal/pypi/dist":     1,
 	"internal/pypi/simple":   1,
 	"internal/pypi/distmake": 1,
+	"internal/parallel":      1,
 
 	"tuf/trust":       2,
 	"tuf/repo":        2,

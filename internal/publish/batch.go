@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/record"
@@ -234,7 +235,7 @@ func (b *batch) buildLists(ctx context.Context) {
 			lists = append(lists, l)
 		}
 	}
-	parallel(len(lists), func(i int) {
+	parallel.Do(len(lists), func(i int) {
 		l := lists[i]
 		l.signed, l.err = b.buildList(ctx, l)
 	})

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/repo"
@@ -82,7 +83,7 @@ func (b *batch) buildBins(ctx context.Context) {
 	jobs := slices.Collect(maps.Values(b.bins))
 	signed := make([]Metadata, len(jobs))
 	errs := make([]error, len(jobs))
-	parallel(len(jobs), func(i int) { signed[i], errs[i] = b.buildBin(ctx, jobs[i]) })
+	parallel.Do(len(jobs), func(i int) { signed[i], errs[i] = b.buildBin(ctx, jobs[i]) })
 	for i, j := range jobs {
 		if errs[i] == nil {
 			b.stage(signed[i])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/record"
@@ -96,7 +97,7 @@ func (b *batch) rotateProjects(o *offline, chain []tuf.RoleName, before, after t
 		})
 	}
 	errs := make([]error, len(lists))
-	parallel(len(lists), func(i int) {
+	parallel.Do(len(lists), func(i int) {
 		l := lists[i]
 		if l.base, errs[i] = b.role(append(slices.Clip(chain), policy.ProjectRole(l.project))...); errs[i] != nil {
 			errs[i] = fmt.Errorf("reading the files of project %s: %w", l.project, errs[i])

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/record"
@@ -174,7 +175,7 @@ func (b *batch) isCurrent(ctx context.Context, o *offline) error {
 	}
 	payloads := o.Request.Payloads
 	errs := make([]error, len(payloads))
-	parallel(len(payloads), func(i int) { errs[i] = b.baseIsCurrent(ctx, o, &payloads[i]) })
+	parallel.Do(len(payloads), func(i int) { errs[i] = b.baseIsCurrent(ctx, o, &payloads[i]) })
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -254,7 +255,7 @@ func (b *batch) findEdges(_ context.Context, o *offline) error {
 		}
 	}
 	edges, errs := make([][]edge, len(bins)), make([]error, len(bins))
-	parallel(len(bins), func(i int) { edges[i], errs[i] = b.edgesOf(bins[i]) })
+	parallel.Do(len(bins), func(i int) { edges[i], errs[i] = b.edgesOf(bins[i]) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/trust"
@@ -30,7 +28,7 @@ func (b *batch) verify() error {
 	}
 	checks := b.checks(next, load)
 	errs := make([]error, len(checks))
-	parallel(len(checks), func(i int) { errs[i] = checks[i]() })
+	parallel.Do(len(checks), func(i int) { errs[i] = checks[i]() })
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w: %w", ErrVerification, err)
 	}
@@ -200,26 +198,4 @@ func replay(read reader, roots int64, timestamp int64, at time.Time, cache *trus
 		return nil, err
 	}
 	return targets.Accept(data)
-}
-
-// parallel calls do(0) … do(n-1) on as many goroutines as there are processors, and returns when
-// all calls have.
-func parallel(n int, do func(i int)) {
-	workers := min(n, runtime.GOMAXPROCS(0))
-	if workers < 2 {
-		for i := range n {
-			do(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
 }

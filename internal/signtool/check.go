@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/sitting"
 	"example.com/bailiwick/tuf"
@@ -67,7 +65,7 @@ func factsOf(r *sitting.Request) (*facts, error) {
 // add reads what the request says of each role, and of those in its chain.
 func (f *facts) add(r *sitting.Request) error {
 	f.roles = make([]fact, len(r.Payloads), len(r.Payloads)+4)
-	err := parallel(len(r.Payloads), func(i int) error {
+	err := inParallel(len(r.Payloads), func(i int) error {
 		p := &r.Payloads[i]
 		one := fact{role: p.Role, nextSum: sha256.Sum256(p.Message)}
 		var err error
@@ -118,19 +116,10 @@ func published(role tuf.RoleName, data []byte) (version int64, sum digest, err e
 	return targets.Header().Version, sha256.Sum256(targets.Message()), nil
 }
 
-// parallel does n things on all processors, and returns the error of the first that failed.
-func parallel(n int, do func(i int) error) error {
+// inParallel does n things on all processors, and returns the errors of those that failed.
+func inParallel(n int, do func(i int) error) error {
 	errs := make([]error, n)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				errs[i] = do(i)
-			}
-		})
-	}
-	wg.Wait()
+	parallel.Do(n, func(i int) { errs[i] = do(i) })
 	return errors.Join(errs...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -57,7 +58,7 @@ func (j *judge) judgeBins() error {
 	}
 	before, after := byName(j.claimed.base), byName(j.claimed.next)
 	changes, errs := make([]*binChange, len(at)), make([]error, len(at))
-	inParallel(len(at), func(i int) {
+	parallel.Do(len(at), func(i int) {
 		role := j.r.Payloads[at[i]].Role
 		changes[i], errs[i] = j.judgeBin(at[i], before[role], after[role])
 	})

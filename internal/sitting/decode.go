@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/cjson"
@@ -205,7 +206,7 @@ func several[T any](d *decoder, n, most int, read func([]byte) (T, error)) ([]T,
 			lines = append(lines, line)
 		}
 		items, errs := make([]T, len(lines)), make([]error, len(lines))
-		inParallel(len(lines), func(i int) { items[i], errs[i] = read(lines[i]) })
+		parallel.Do(len(lines), func(i int) { items[i], errs[i] = read(lines[i]) })
 		for _, err := range errs {
 			if err != nil {
 				return nil, err

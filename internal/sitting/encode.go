@@ -5,12 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"runtime"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/cjson"
 )
@@ -42,7 +40,7 @@ func Encode(w io.Writer, r *Request) error {
 	rendered, errs := make([][]byte, chunk), make([]error, chunk)
 	for first := 0; first < len(lines); first += chunk {
 		n := min(chunk, len(lines)-first)
-		inParallel(n, func(i int) {
+		parallel.Do(n, func(i int) {
 			rendered[i] = append(lines[first+i](rendered[i][:0], true), '\n')
 			errs[i] = sound(rendered[i], first+i+1)
 		})
@@ -194,25 +192,3 @@ func member(b []byte, name, value string) []byte {
 
 // wire appends a string as JSON.
 func wire(b []byte, s string) []byte { return cjson.AppendWire(b, cjson.AppendString(nil, s)) }
-
-// inParallel calls do(0) … do(n-1) on as many goroutines as there are processors, and returns when all
-// calls have.
-func inParallel(n int, do func(i int)) {
-	workers := min(n, runtime.GOMAXPROCS(0))
-	if workers < 2 {
-		for i := range n {
-			do(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
-}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -141,7 +142,7 @@ func chainRefusal(role tuf.RoleName, version int, err error) error {
 // read reads every payload but root's, and checks what holds for all of them.
 func (j *judge) read() error {
 	errs := make([]error, len(j.r.Payloads))
-	inParallel(len(j.r.Payloads), func(i int) {
+	parallel.Do(len(j.r.Payloads), func(i int) {
 		p := &j.r.Payloads[i]
 		if p.Role == tuf.RoleRoot {
 			return
@@ -287,7 +288,7 @@ func (j *judge) verdict() (*Verdict, error) {
 	v := &Verdict{request: j.r, now: j.now, listings: j.listings, names: j.names(), Roles: make([]Result, len(j.r.Payloads))}
 	j.rootLife()
 	errs := make([]error, len(j.r.Payloads))
-	inParallel(len(j.r.Payloads), func(i int) {
+	parallel.Do(len(j.r.Payloads), func(i int) {
 		p, f := &j.r.Payloads[i], &j.findings[i]
 		if f.ballot == nil {
 			f.ballot, errs[i] = f.count(p)

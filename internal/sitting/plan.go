@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -197,7 +198,7 @@ func (p *plan) tree(ctx context.Context) error {
 	registry := byName(p.unclaimed)
 	p.bins = make([]*binPlan, len(delegations))
 	errs := make([]error, len(delegations))
-	inParallel(len(delegations), func(i int) {
+	parallel.Do(len(delegations), func(i int) {
 		if errs[i] = ctx.Err(); errs[i] == nil {
 			p.bins[i], errs[i] = p.planBin(delegations[i], registry)
 		}
@@ -207,7 +208,7 @@ func (p *plan) tree(ctx context.Context) error {
 	}
 	something := slices.ContainsFunc(p.bins, func(b *binPlan) bool { return b.claims() })
 	payloads := make([][]Payload, len(p.bins))
-	inParallel(len(p.bins), func(i int) {
+	parallel.Do(len(p.bins), func(i int) {
 		if errs[i] = ctx.Err(); errs[i] == nil {
 			payloads[i], errs[i] = p.draftBin(p.bins[i], something)
 		}

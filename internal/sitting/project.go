@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -33,7 +34,7 @@ func (j *judge) judgeProjects() error {
 	if err != nil {
 		return err
 	}
-	inParallel(len(all), func(i int) { all[i].err = j.judgeProject(all[i]) })
+	parallel.Do(len(all), func(i int) { all[i].err = j.judgeProject(all[i]) })
 	for _, h := range all {
 		if h.err != nil {
 			return h.err

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/tuf"
@@ -85,7 +86,7 @@ type Note struct {
 func (r *Request) ID() string {
 	lines := r.lines()
 	sums := make([][sha256.Size]byte, len(lines))
-	inParallel(len(lines), func(i int) { sums[i] = sha256.Sum256(lines[i](nil, false)) })
+	parallel.Do(len(lines), func(i int) { sums[i] = sha256.Sum256(lines[i](nil, false)) })
 	h := sha256.New()
 	h.Write(r.header(nil, ""))
 	for i := range sums {

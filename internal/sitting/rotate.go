@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/bailiwick/internal/ceremony"
+	"example.com/bailiwick/internal/parallel"
 	"example.com/bailiwick/internal/policy"
 	"example.com/bailiwick/tuf"
 	"example.com/bailiwick/tuf/key"
@@ -177,7 +178,7 @@ func (p *rotation) load() (err error) {
 	}
 	p.bins = make([]*tuf.Targets, wanted)
 	errs := make([]error, wanted)
-	inParallel(wanted, func(i int) { p.bins[i], errs[i] = p.role(p.Layout.ClaimedBinChain(p.binNames[i])...) })
+	parallel.Do(wanted, func(i int) { p.bins[i], errs[i] = p.role(p.Layout.ClaimedBinChain(p.binNames[i])...) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -271,7 +272,7 @@ func (p *rotation) nobodysKeys() error {
 		return nil
 	}
 	errs := make([]error, len(p.binNames))
-	inParallel(len(p.binNames), func(i int) { errs[i] = p.notIn(p.binNames[i], brought) })
+	parallel.Do(len(p.binNames), func(i int) { errs[i] = p.notIn(p.binNames[i], brought) })
 	return firstOf(errs)
 }
 
@@ -388,7 +389,7 @@ func (p *rotation) draftBins() error {
 		err      error
 	}
 	all := make([]drafted, len(p.bins))
-	inParallel(len(p.bins), func(i int) { all[i].payloads, all[i].err = p.draftBin(i) })
+	parallel.Do(len(p.bins), func(i int) { all[i].payloads, all[i].err = p.draftBin(i) })
 	for i := range all {
 		if all[i].err != nil {
 			return all[i].err
