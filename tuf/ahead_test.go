@@ -90,6 +90,16 @@ func TestVerifyAhead(t *testing.T) {
 			}
 		}
 	})
+	t.Run("nobody", func(t *testing.T) {
+		u, err := tuf.ParseTargets(good, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var few *tuf.ThresholdError
+		if v, err := u.VerifyAfter(nil); v != nil || !errors.As(err, &few) {
+			t.Errorf("%v, %v", v, err)
+		}
+	})
 	t.Run("with one processor", func(t *testing.T) {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 		h := tuf.VerifyAhead(good, nil, one)

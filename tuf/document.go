@@ -63,8 +63,12 @@ func (u *Unverified[T]) Verify(a Authority) (*T, error) {
 	return u.VerifyAfter(&Ahead{authority: a})
 }
 
-// VerifyAfter is Verify by the authority that was given to VerifyAhead.
+// VerifyAfter is Verify by the authority that was given to VerifyAhead. Without any (nil)
+// nothing is accepted.
 func (u *Unverified[T]) VerifyAfter(h *Ahead) (*T, error) {
+	if h == nil {
+		h = &Ahead{}
+	}
 	a, t := h.authority, h.check(u.message, u.signatures)
 	if a.threshold < 1 || t.distinct < a.threshold {
 		return nil, &ThresholdError{
