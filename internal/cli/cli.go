@@ -39,7 +39,7 @@ type Env struct {
 	Environ        func() []string     // all of them, for child processes
 	Now            func() time.Time    // the only clock
 
-	keyOptions []keys.Option // tests make the hash of passphrases cheap
+	keyOptions []keys.Option // of the key files that are made
 }
 
 // OSEnv is the Env of a real process.
@@ -48,6 +48,15 @@ func OSEnv() *Env {
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Environ: os.Environ, Now: time.Now, //nolint:forbidigo // here the clock comes in
 	}
+}
+
+// WithWorkFactor is a copy of e whose commands protect the passphrases of the key files that they make
+// with scrypt's work factor log2N, from 1 to 20; [keys.WithWorkFactor] has the default. Low ones are quick
+// to make, to open and to guess: they are for keys that are thrown away.
+func (e *Env) WithWorkFactor(log2N int) *Env {
+	other := *e
+	other.keyOptions = []keys.Option{keys.WithWorkFactor(log2N)}
+	return &other
 }
 
 // Exit codes; see the package comment.

@@ -311,20 +311,15 @@ func (d *demo) run(ctx context.Context, args ...string) ran {
 
 // userEnv is the world as a program of the demo's user meets it, which prints nothing.
 func (d *demo) userEnv() *Env {
-	user := d.userEnviron()
-	return &Env{
-		Stdin:   strings.NewReader(""),
-		Stdout:  io.Discard,
-		Stderr:  io.Discard,
-		Getenv:  lookup(user),
-		Environ: func() []string { return user },
-		Now: func() time.Time {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			return d.env.Now().Add(d.ahead)
-		},
-		keyOptions: d.env.keyOptions,
+	env, user := *d.env, d.userEnviron()
+	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), io.Discard, io.Discard
+	env.Getenv, env.Environ = lookup(user), func() []string { return user }
+	env.Now = func() time.Time {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.env.Now().Add(d.ahead)
 	}
+	return &env
 }
 
 // lookup is the Getenv of an environment.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf/trust"
@@ -190,14 +189,13 @@ func newDrillWorld(env *Env, dir string, quiet bool) *drill {
 		rehearsal: &rehearsal{demo: &demo{out: out, listen: "127.0.0.1:0", dir: dir, terse: true}},
 		honest:    map[[sha256.Size]byte]string{}, newest: map[string]string{},
 	}
-	here := *env
+	here := env.WithWorkFactor(rehearsalWork)
 	here.Now = func() time.Time {
 		d.clock.Lock()
 		defer d.clock.Unlock()
 		return env.Now().Add(d.later)
 	}
-	here.keyOptions = []keys.Option{keys.WithWorkFactor(rehearsalWork)}
-	d.env = &here
+	d.env = here
 	return d
 }
 

@@ -77,8 +77,7 @@ func (p *prepared) path(name string) string { return filepath.Join(p.base, name)
 // run runs a command; both of its streams come back.
 func (p *prepared) run(ctx context.Context, args ...string) (int, string) {
 	p.t.Helper()
-	env := cli.OSEnv()
-	env.CheapPassphrases()
+	env := cli.OSEnv().WithWorkFactor(cheapWork)
 	var both bytes.Buffer
 	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &both, &both
 	code := cli.Main(ctx, args, env)

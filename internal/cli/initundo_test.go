@@ -31,8 +31,7 @@ func TestInterruptedCreation(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				var stderr bytes.Buffer
-				env := cli.OSEnv()
-				env.CheapPassphrases()
+				env := cli.OSEnv().WithWorkFactor(cheapWork)
 				env.Stdout, env.Stderr = new(bytes.Buffer), &stderr
 				want, wantCode := "bailiwick: interrupted: no repository was created\n", 130
 				switch when {

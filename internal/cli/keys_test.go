@@ -47,8 +47,7 @@ func TestOpenKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	var errs bytes.Buffer
-	env := &cli.Env{Stdin: strings.NewReader(""), Stdout: &errs, Stderr: &errs, Getenv: func(string) string { return "" }}
-	env.CheapPassphrases()
+	env := (&cli.Env{Stdin: strings.NewReader(""), Stdout: &errs, Stderr: &errs, Getenv: func(string) string { return "" }}).WithWorkFactor(cheapWork)
 	alice, bob := filepath.Join(dir, "alice.key"), filepath.Join(dir, "bob.key")
 	for _, file := range []string{alice, bob} {
 		if code := cli.Main(t.Context(), []string{"keys", "new", "--out", file, "--passphrase-file", pass}, env); code != 0 {

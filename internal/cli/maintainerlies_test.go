@@ -165,8 +165,7 @@ func (d *desk) env() *cli.Env {
 		Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Now: time.Now,
 		Getenv: func(name string) string { return values[name] }, Environ: func() []string { return nil },
 	}
-	env.CheapPassphrases()
-	return env
+	return env.WithWorkFactor(cheapWork)
 }
 
 // said is what a command did.

@@ -164,8 +164,7 @@ func TestFolderOfAnotherCommand(t *testing.T) {
 			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now,
 			Getenv: func(name string) string { return map[string]string{"HOME": dir}[name] },
 		}
-		env.CheapPassphrases()
-		code := cli.Main(ctx, args, env)
+		code := cli.Main(ctx, args, env.WithWorkFactor(cheapWork))
 		return out.String(), code
 	}
 	data := filepath.Join(dir, "data")

@@ -25,8 +25,7 @@ func TestOutOnABadDisk(t *testing.T) {
 	run := func(args ...string) (int, string) {
 		t.Helper()
 		var said bytes.Buffer
-		env := cli.OSEnv()
-		env.CheapPassphrases()
+		env := cli.OSEnv().WithWorkFactor(cheapWork)
 		env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &said, &said
 		return cli.Main(t.Context(), args, env), said.String()
 	}

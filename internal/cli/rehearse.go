@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiwick/internal/keys"
 	"example.com/bailiwick/internal/server"
 	"example.com/bailiwick/internal/signtool"
 )
@@ -61,14 +60,13 @@ func runRehearsal(ctx context.Context, env *Env, keep bool) (err error) {
 		return fmt.Errorf("making a temporary folder: %w", err)
 	}
 	r := &rehearsal{demo: &demo{out: env.Stdout, listen: "127.0.0.1:0", dir: dir}}
-	here := *env
+	here := env.WithWorkFactor(rehearsalWork)
 	here.Now = func() time.Time {
 		r.clock.Lock()
 		defer r.clock.Unlock()
 		return env.Now().Add(r.later)
 	}
-	here.keyOptions = []keys.Option{keys.WithWorkFactor(rehearsalWork)}
-	r.env = &here
+	r.env = here
 	back, err := enter(dir)
 	if err != nil {
 		return err

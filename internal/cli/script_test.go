@@ -34,6 +34,9 @@ import (
 // clockVariable shifts the clock of the program under test: "8000h".
 const clockVariable = "TEST_CLOCK"
 
+// cheapWork is the work factor of key files in tests, which make many.
+const cheapWork = 4
+
 func TestMain(m *testing.M) {
 	if os.Getenv(fetchVariable) != "" {
 		os.Exit(m.Run()) // TestFetch needs no programs, and ends the process before they could be removed
@@ -49,8 +52,7 @@ func TestMain(m *testing.M) {
 func program() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	env := cli.OSEnv()
-	env.CheapPassphrases()
+	env := cli.OSEnv().WithWorkFactor(cheapWork)
 	shift, _ := time.ParseDuration(os.Getenv(clockVariable))
 	env.Now = func() time.Time { return time.Now().Add(shift) }
 	return cli.Main(ctx, os.Args[1:], env)
