@@ -44,7 +44,7 @@ func newAudit(env *Env) *cobra.Command {
 			"Exit code: 0 record and metadata agree; 3 they do not, or something does not verify; 4 something has expired,\n" +
 			"which is no attack; 5 the index cannot be reached.",
 		Example: "  bailiwick audit --index https://pkgs.example.com\n  bailiwick audit --data /srv/index --json",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return auditIndex(cmd.Context(), env, &spec) },
 	}
 	cmd.Flags().StringVar(&spec.data, "data", defaultData, "data `folder` of a repository")

@@ -90,15 +90,17 @@ func (e *exitError) Unwrap() error { return e.err }
 // exit attaches an exit code to err. With a nil err nothing is printed.
 func exit(code int, err error) error { return &exitError{code: code, err: err} }
 
-// usagef is a mistake in the command line: exit code 2 and a pointer to the help.
-func usagef(format string, args ...any) error {
-	return exit(exitUsage, fmt.Errorf(format, args...))
-}
+// UsageError makes of err a mistake in the command line, for which [Main] has exit code 2 and a pointer to the help.
+func UsageError(err error) error { return exit(exitUsage, err) }
+
+// usagef is [UsageError] of a new error.
+func usagef(format string, args ...any) error { return UsageError(fmt.Errorf(format, args...)) }
 
 // Main runs the command line args (without the program's name) and gives the exit code. It prints
-// the error, if any, to env.Stderr. Cancelling ctx stops the command: servers drain and stop.
-func Main(ctx context.Context, args []string, env *Env) int {
-	root := newRoot(env)
+// the error, if any, to env.Stderr. Cancelling ctx stops the command: servers drain and stop. Each of
+// more makes further commands, of packages that stand on this one.
+func Main(ctx context.Context, args []string, env *Env, more ...func(*Env) []*cobra.Command) int {
+	root := newRoot(env, more)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -128,13 +130,13 @@ func message(env *Env, format string, args ...any) {
 }
 
 // newRoot is the command tree.
-func newRoot(env *Env) *cobra.Command {
+func newRoot(env *Env, more []func(*Env) []*cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bailiwick",
 		Short: "a Python package index in which nobody has to trust the index",
 		Long: "Bailiwick is a Python package index whose files are signed along a chain that starts at a root key\n" +
 			"your users pin, and the tool that lets an unmodified pip or uv install only what that chain vouches for.",
-		Args:              noArgs,
+		Args:              NoArgs,
 		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -145,8 +147,11 @@ func newRoot(env *Env) *cobra.Command {
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return UsageError(err) })
 	root.AddCommand(commands(env)...)
+	for _, commands := range more {
+		root.AddCommand(commands(env)...)
+	}
 	markUsage(root)
 	return root
 }
@@ -173,8 +178,9 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
-// noArgs refuses positional arguments; for the root command they are commands that do not exist.
-func noArgs(cmd *cobra.Command, args []string) error {
+// NoArgs refuses positional arguments, as [cobra.Command.Args] of a command that takes none. Those of the root
+// command are commands that do not exist.
+func NoArgs(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return nil
@@ -190,7 +196,7 @@ func newVersion(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "print the version of this program",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprint(env.Stdout, versionLine())
 			return err

@@ -38,7 +38,7 @@ func newDemo(env *Env) *cobra.Command {
 			"verification, then play the attacker on the server's storage and watch pip refuse. Everything stays on\n" +
 			"loopback and in that folder, which is removed at the end. Exit code 0 only if every honest step succeeded\n" +
 			"and every attack was refused for the right reason.",
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), env, keep) },
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the temporary folder, to look around in it")
@@ -183,15 +183,26 @@ func (d *demo) create(ctx context.Context) error {
 		return fmt.Errorf("writing a passphrase: %w", err)
 	}
 	r := d.run(ctx, "init", "--data", d.data(), "--offline-keys", filepath.Join(d.dir, "offline-keys"), "--passphrase-file", pass, "--json")
-	var made created
+	if err := d.created(r); err != nil {
+		return err
+	}
+	d.say("root sha256:%s is what users pin; its key is encrypted and not on the server", d.root)
+	return nil
+}
+
+// created takes root and token out of what `bailiwick init --json` printed.
+func (d *demo) created(r ran) error {
 	if r.code != 0 {
 		return fmt.Errorf("init ended with %d: %s", r.code, r.text)
+	}
+	var made struct {
+		Root  string `json:"root_sha256"`
+		Token string `json:"upload_token"`
 	}
 	if err := json.Unmarshal([]byte(r.stdout), &made); err != nil {
 		return fmt.Errorf("reading what init printed: %w", err)
 	}
-	d.root, d.token = made.RootSHA256, made.UploadToken
-	d.say("root sha256:%s is what users pin; its key is encrypted and not on the server", d.root)
+	d.root, d.token = made.Root, made.Token
 	return nil
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf/trust"
 )
@@ -45,7 +44,7 @@ func newDrill(env *Env) *cobra.Command {
 			case list:
 				return listRows(env, asJSON)
 			case len(rows) == 0:
-				return usagef("name a row, or --all; bailiwick drill --list shows them")
+				return UsageError(errors.New("name a row, or --all; bailiwick drill --list shows them"))
 			}
 			return runDrill(cmd.Context(), env, rows, asJSON, keep)
 		},
@@ -74,7 +73,7 @@ type drillRow struct {
 
 func chooseRows(names []string, all bool) ([]drillRow, error) {
 	if all && len(names) > 0 {
-		return nil, usagef("name rows, or --all")
+		return nil, UsageError(errors.New("name rows, or --all"))
 	}
 	if all {
 		return drillRows(), nil
@@ -83,7 +82,7 @@ func chooseRows(names []string, all bool) ([]drillRow, error) {
 	for _, name := range names {
 		at := slices.IndexFunc(drillRows(), func(r drillRow) bool { return r.Name == name })
 		if at < 0 {
-			return nil, usagef("there is no row %q; bailiwick drill --list shows them", name)
+			return nil, UsageError(fmt.Errorf("there is no row %q; bailiwick drill --list shows them", name))
 		}
 		chosen = append(chosen, drillRows()[at])
 	}
@@ -160,7 +159,7 @@ func failedRows(failed []string) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	return exit(exitFailed, fmt.Errorf("did not hold: %s", strings.Join(failed, ", ")))
+	return fmt.Errorf("did not hold: %s", strings.Join(failed, ", "))
 }
 
 // sumUp says how the rows went.
@@ -336,14 +335,10 @@ func (d *drill) poisoned(ctx context.Context) error {
 // insists is a user to whom the thief showed a project as claimed that is not: the client remembers the better word, and
 // takes the lower one when it is told to.
 func (d *drill) insists(ctx context.Context, home, name string, refused sight) (sight, error) {
-	project, err := pypi.ParseProject(name)
-	if err != nil {
-		return sight{}, fmt.Errorf("looking at %s: %w", name, err)
-	}
 	d.tell("recovered", home, []string{name}, []sight{refused})
 	d.say("    %-9s %-22s goes on with %s %s", home, name, verify.Override, name)
 	d.held++
-	return d.lookAt(ctx, home, name, acceptFlag{project: true})
+	return d.lookAt(ctx, home, name, true)
 }
 
 // recovered has everybody get on: who was there before the theft, who saw an attack, who comes now.

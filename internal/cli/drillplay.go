@@ -238,7 +238,9 @@ func (d *drill) signWith(keys ...string) error {
 // keyID is the first digits of a key's id.
 func (d *drill) keyID(ctx context.Context, file string) (string, error) {
 	out := d.run(ctx, "keys", "show", file, "--json")
-	var k shownKey
+	var k struct {
+		KeyID string `json:"keyid"`
+	}
 	if err := json.Unmarshal([]byte(out.stdout), &k); err != nil || len(k.KeyID) < 12 {
 		return "", fmt.Errorf("bailiwick keys show %s ended with %d: %s", file, out.code, out.text)
 	}
@@ -300,16 +302,9 @@ func (d *drill) startOver(ctx context.Context) error {
 
 // newPin is what a user does who was told of a new root.
 func (d *drill) newPin(ctx context.Context, home string) error {
-	d.user = "ops"
-	in := &installer{env: d.userEnv()}
-	f, err := in.fetcher(d.url)
+	root, err := d.metadata(ctx, "2.root.json")
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	root, err := f.Metadata(ctx, "2.root.json", maxRootBytes)
-	if err != nil {
-		return fmt.Errorf("reading the new root: %w", err)
 	}
 	d.user = home
 	_, err = d.types(ctx, "user", "trust", "add", d.url, "--root", fmt.Sprintf("sha256:%x", sha256.Sum256(root)), "--replace")

@@ -16,6 +16,7 @@ import (
 	"example.com/bailiwick/internal/pypi/distmake"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf"
+	"example.com/bailiwick/tuf/client"
 )
 
 // The projects of a drill, in three bins.
@@ -114,11 +115,11 @@ func (d *drill) maintains(ctx context.Context, args ...string) error {
 
 // promote holds the first sitting.
 func (d *drill) promote(ctx context.Context) error {
-	number, err := d.head(ctx)
-	if err != nil {
+	var err error
+	if d.claim, err = d.head(ctx); err != nil {
 		return err
 	}
-	d.claim = number
+	d.user = "ops"
 	return d.sits(ctx, "first", "--only", drillClaimed, "--min-age", "0d")
 }
 
@@ -222,16 +223,9 @@ func (s sight) String() string {
 
 // head is the number of the newest publication.
 func (d *drill) head(ctx context.Context) (int64, error) {
-	d.user = "ops"
-	in := &installer{env: d.userEnv()}
-	f, err := in.fetcher(d.url)
+	data, err := d.metadata(ctx, "timestamp.json")
 	if err != nil {
 		return 0, err
-	}
-	defer f.Close()
-	data, err := f.Metadata(ctx, "timestamp.json", maxRootBytes)
-	if err != nil {
-		return 0, fmt.Errorf("reading the timestamp: %w", err)
 	}
 	t, err := tuf.ParseTimestamp(data, nil)
 	if err != nil {
@@ -240,29 +234,42 @@ func (d *drill) head(ctx context.Context) (int64, error) {
 	return t.Header().Version, nil
 }
 
-// look has a user verify and download the newest file of a project, with the engine that stands behind every installer.
-func (d *drill) look(ctx context.Context, home, name string) (sight, error) {
-	return d.lookAt(ctx, home, name, nil)
+// metadata fetches a file of the index as it is.
+func (d *drill) metadata(ctx context.Context, name string) ([]byte, error) {
+	f, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: d.url + "/metadata", Targets: d.url + "/targets"})
+	if err != nil {
+		return nil, fmt.Errorf("using index %s: %w", d.url, err)
+	}
+	defer f.Close()
+	data, err := f.Metadata(ctx, name, 1<<20)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return data, nil
 }
 
-// lookAt is look for a user who accepts less of some projects than he has seen.
-func (d *drill) lookAt(ctx context.Context, home, name string, accept acceptFlag) (sight, error) {
+// look has a user verify and download the newest file of a project, with the engine that stands behind every installer.
+func (d *drill) look(ctx context.Context, home, name string) (sight, error) {
+	return d.lookAt(ctx, home, name, false)
+}
+
+// lookAt is look for a user who may accept less of the project than he has seen.
+func (d *drill) lookAt(ctx context.Context, home, name string, accept bool) (sight, error) {
 	d.user = home
-	in := &installer{env: d.userEnv()}
 	project, err := pypi.ParseProject(name)
 	if err != nil {
 		return sight{}, fmt.Errorf("looking at %s: %w", name, err)
 	}
-	p, err := in.pin(ctx)
+	opts := EngineOptions{NoCache: true}
+	if accept {
+		opts.Accept = []pypi.Project{project}
+	}
+	engine, closeEngine, err := OpenEngine(ctx, d.userEnv(), opts)
 	if err != nil {
 		return sight{}, err
 	}
-	o, err := in.open(p, engineOptions{noCache: true, accept: accept})
-	if err != nil {
-		return sight{}, err
-	}
-	defer o.Close()
-	data, version, err := fetchNewest(ctx, o.Engine, project)
+	defer closeEngine()
+	data, version, err := fetchNewest(ctx, engine, project)
 	var problem *verify.Error
 	switch {
 	case errors.As(err, &problem) && problem.Class == verify.NotFound:

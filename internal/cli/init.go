@@ -41,7 +41,7 @@ func newInit(env *Env) *cobra.Command {
 			if c.resume {
 				return nil
 			}
-			return noArgs(cmd, args)
+			return NoArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

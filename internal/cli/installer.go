@@ -188,6 +188,33 @@ func (o *opened) Close() {
 	}
 }
 
+// EngineOptions is what whoever opens an engine by [OpenEngine] may have otherwise than an installer.
+type EngineOptions struct {
+	NoCache bool           // download each file anew, and keep none
+	Accept  []pypi.Project // may have less assurance than is remembered, as after [verify.Override]
+}
+
+// OpenEngine opens the engine on which the installers of env's user stand: for the index that the user configured, with
+// the pinned root and with what earlier runs remember. The index is only asked for the root, if the user's copy is lost.
+// An error says what to do: that nothing is configured, say, or that the index has no root with the pinned hash.
+// Otherwise closeEngine gives up the engine and all that belongs to it.
+func OpenEngine(ctx context.Context, env *Env, opts EngineOptions) (_ *verify.Engine, closeEngine func(), err error) {
+	in := &installer{env: env}
+	p, err := in.pin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	accept := make(acceptFlag, len(opts.Accept))
+	for _, project := range opts.Accept {
+		accept[project] = true
+	}
+	o, err := in.open(p, engineOptions{noCache: opts.NoCache, accept: accept})
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.Engine, o.Close, nil
+}
+
 // engineOptions is what differs between one install and a long-lived proxy.
 type engineOptions struct {
 	refresh, remember time.Duration

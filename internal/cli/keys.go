@@ -312,7 +312,7 @@ func newKeysNew(env *Env) *cobra.Command {
 			"it is NAME.key in XDG_CONFIG_HOME/bailiwick/keys, where bailiwick keys list finds it. No file is ever overwritten.\n" +
 			"The passphrase is asked for at the terminal, or is the first line of the file that --passphrase-file or " + passphraseVariable + " names.",
 		Example: "  bailiwick keys new --name alice\n  bailiwick keys new --out alice.key --passphrase-file pass.txt",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			name, out, err := newKeyPlace(env, name, out)
 			if err != nil {

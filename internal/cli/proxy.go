@@ -21,7 +21,7 @@ func newProxy(env *Env) *cobra.Command {
 		Long: "Serves the trusted index, verified, on this machine, for shells and programs whose environment bailiwick env\n" +
 			"prepared. The address stays the same between runs. It asks the index for news at most every " + proxyRefresh.String() + ".",
 		Example: "  bailiwick proxy &\n  eval \"$(bailiwick env)\"\n  pip install flask",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in := &installer{env: env}
 			return in.serveProxy(cmd.Context(), listen, !cmd.Flags().Changed("listen"))
@@ -85,7 +85,7 @@ func newEnv(env *Env) *cobra.Command {
 			"proxy and nothing else. It prints none if something else than your proxy listens at the address. With --guard everything else on the network is refused, too, for every program that\n" +
 			"the shell starts.",
 		Example: "  eval \"$(bailiwick env)\"\n  bailiwick env --shell fish | source",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in := &installer{env: env}
 			return in.printEnv(cmd.Context(), shell, listen, guard)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/bailiwick/internal/server"
 	"example.com/bailiwick/internal/signtool"
 )
 
@@ -29,7 +28,7 @@ func newRehearse(env *Env) *cobra.Command {
 			"root is renewed. Every step is a command that you would give, and two users watch: one installs all the time, the\n" +
 			"other pinned the first root and comes back at the end. Everything stays on loopback and in that folder, which is\n" +
 			"removed. Exit code 0 only if every step held, and everything that must be refused was.",
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRehearsal(cmd.Context(), env, keep) },
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the temporary folder, to look around in it")
@@ -232,12 +231,9 @@ func (r *rehearsal) found(ctx context.Context) error {
 	}
 	args = append([]string{"init", "--data", "data", "--resume", "alice/root.signed", "--json"}, r.again...)
 	r.shows("ops", "bailiwick", args)
-	out := r.run(ctx, args...)
-	var made created
-	if err := json.Unmarshal([]byte(out.stdout), &made); err != nil || out.code != 0 {
-		return fmt.Errorf("init ended with %d: %s", out.code, out.text)
+	if err := r.created(r.run(ctx, args...)); err != nil {
+		return err
 	}
-	r.root, r.token = made.RootSHA256, made.UploadToken
 	r.say("root sha256:%s is what users pin", r.root)
 	r.held++
 	return nil
@@ -456,7 +452,15 @@ func (r *rehearsal) renew(ctx context.Context) error {
 // requestFor finds the request that the index opened by itself for a role.
 func (r *rehearsal) requestFor(ctx context.Context, role string) (string, error) {
 	out := r.run(ctx, "requests", "--data", "data", "--json")
-	var list server.OperatorRequestsAnswer
+	var list struct {
+		Requests []struct {
+			ID      string `json:"id"`
+			Title   string `json:"title"`
+			Missing []struct {
+				Role string `json:"role"`
+			} `json:"missing"`
+		} `json:"requests"`
+	}
 	if err := json.Unmarshal([]byte(out.stdout), &list); err != nil {
 		return "", fmt.Errorf("reading the list of requests: %w: %s", err, out.text)
 	}

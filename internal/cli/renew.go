@@ -33,7 +33,7 @@ func newRenew(env *Env) *cobra.Command {
 			"This is the short way for an index whose offline keys one person has. It plans a signing request, signs it with\n" +
 			"the keys in a folder, and brings it back. Where the keys are on a machine without a network, or with several\n" +
 			"people, the same goes by bailiwick request export, bailiwick-sign, and bailiwick request import.",
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if spec.offline == "" {
 				if spec.flags.index != "" {

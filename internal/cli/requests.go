@@ -27,7 +27,7 @@ func newRequests(env *Env) *cobra.Command {
 			"bailiwick request import brings it back.\n\n" +
 			"It works whether the server runs or not. Requests of a single project are for its maintainers: bailiwick sign.",
 		Example: "  bailiwick requests --data /srv/index\n  bailiwick requests --index https://pkgs.example.com --json",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withOperator(cmd.Context(), env, &flags, false, func(o *operator) error {
 				list, err := o.requests(cmd.Context(), all)

@@ -45,7 +45,7 @@ func newRestore(env *Env) *cobra.Command {
 			"says so, and its owners claim it again.\n\n" +
 			"Without --yes it only says what it would do.",
 		Example: "  bailiwick restore --data /srv/index --from /backup/index\n  bailiwick restore --data /srv/index --from /backup/index --except cleat --yes",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if spec.from == "" {
 				return usagef("--from is missing: name the data folder of the last good backup")

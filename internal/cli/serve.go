@@ -36,7 +36,7 @@ func newServe(env *Env) *cobra.Command {
 		Long: "Run the index until SIGINT or SIGTERM. It prints \"listening on http://ADDRESS\" when it is ready; port 0\n" +
 			"takes any free port. On a new or empty data folder it first creates a repository with the standard\n" +
 			"settings; bailiwick init does the same deliberately.",
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(env, logLevel)
 			if err != nil {

@@ -51,7 +51,7 @@ func newSigner(env *Env) *cobra.Command {
 			"token and the root. The state folder remembers what was signed; keep it with the keys, and never run two.\n\n" +
 			"Exit codes: 2 wrong usage, 3 the index does not lead back to the pinned root, or does not let this signer in.",
 		Example: "  bailiwick signer --index https://pkgs.example.com --keys /srv/signer/keys --data /srv/signer/state",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s := settings{Lifetimes: lifetimes}
 			var err error

@@ -53,7 +53,7 @@ func newSittingPlan(env *Env, flags *operatorFlags) *cobra.Command {
 			"the offline key, and whatever expires before the next sitting. If that is nothing at all, no request is made.\n\n" +
 			"--popular is a file with the names of projects, one a line, the most popular first: they are pointed out.",
 		Example: "  bailiwick sitting plan --out sitting.request\n  bailiwick sitting plan --only flask --only werkzeug --out sitting.request",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := spec.body()
 			if err != nil {
@@ -233,7 +233,7 @@ func newSittingExport(env *Env, flags *operatorFlags) *cobra.Command {
 		Short:   "write the open sitting into a file, for an air gap",
 		Long:    "Write the sitting that was planned last into a file, with the signatures that it has.",
 		Example: "  bailiwick sitting export --out sitting.request",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
 				return usagef("--out is missing: name the file that goes to the offline keys")

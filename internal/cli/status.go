@@ -31,7 +31,7 @@ func newStatus(env *Env) *cobra.Command {
 			"Exit code, for monitors: 0 nothing to do; 6 somebody has to act within 30 days, a signing request waits, or the\n" +
 			"signer is away; 7 something has expired, or publishing fails. It works whether the server runs or not.",
 		Example: "  bailiwick status --data /srv/index\n  bailiwick status --index https://pkgs.example.com --json",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var answer *server.StatusAnswer
 			err := withOperator(cmd.Context(), env, &flags, false, func(o *operator) (err error) {

@@ -61,7 +61,7 @@ func newTokenNew(env *Env, data *string) *cobra.Command {
 			"may do instead what operators do over the network (" + operatorVariable + " takes it), and with\n" +
 			"--signer it lets an isolated signer connect; neither may upload. No token stands in for an offline key.",
 		Example: "  bailiwick token new --project flask --note \"flask's pipeline\"\n  bailiwick token new --operator --note \"alice, from home\"",
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scope, err := parseScope(projects)
 			if err != nil {
@@ -144,7 +144,7 @@ func newTokenList(env *Env, data *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "list tokens, never the tokens themselves",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withTokens(cmd.Context(), *data, func(l *ledger.SQLite) error {
 				tokens, err := l.Tokens(cmd.Context())

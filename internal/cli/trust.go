@@ -33,7 +33,7 @@ func newTrust(env *Env) *cobra.Command {
 			"assurance they must have: \"claimed\", \"recently claimed\" or \"unclaimed\"; with index = URL for one index only.\n" +
 			"Of all rules that match, those of the user's own file among them, the one that asks for most counts:\n\n" +
 			"  [[require]]\n  projects  = [\"corp-*\", \"flask\"]\n  assurance = \"claimed\"",
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newTrustAdd(env), newTrustList(env), newTrustRemove(env))
