@@ -61,6 +61,7 @@ var storeys = map[string]int{
 	"internal/keys/prompt": 4,
 
 	"internal/cli":        5,
+	"internal/rehearsal":  5,
 	"internal/signtool":   5,
 	"cmd/bailiwick":       6,
 	"cmd/bailiwick-sign":  6,
@@ -85,8 +86,8 @@ var sideways = map[string][]string{
 	"internal/keys":          {"internal/durable", "internal/keys/pkcs11"},
 	"internal/keys/agent":    {"internal/keys"},
 	"internal/server":        {"internal/durable", "internal/problem"},
-	"internal/cli":           {"internal/signtool"}, // to rehearse what people do with it
 	"internal/proxy":         {"internal/durable", "internal/problem"},
+	"internal/rehearsal":     {"internal/cli", "internal/signtool"}, // whose commands it types
 }
 
 // testOnly packages are imported by tests alone.
@@ -319,13 +320,13 @@ func TestSecurityPageNamesRealTests(t *testing.T) {
 }
 
 // TestSecurityPageHasEveryDrill: the compromise table has a line for each row of bailiwick drill, with its test, and no other. That
-// the drill runs the commands of the line is cli.TestR61Drill.
+// the drill runs the commands of the line is rehearsal.TestR61Drill.
 func TestSecurityPageHasEveryDrill(t *testing.T) {
 	page, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile("../cli/drillplay.go")
+	source, err := os.ReadFile("../rehearsal/drillplay.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func TestSecurityPageHasEveryDrill(t *testing.T) {
 		if string(lines[i][1]) != string(r[1]) {
 			t.Errorf("line %d of the table is about %s, and row %d of the drill about %s", i+1, lines[i][1], i+1, r[1])
 		}
-		if !strings.Contains(string(lines[i][0]), "`cli.TestR61Drill/"+string(r[1])+"`") {
+		if !strings.Contains(string(lines[i][0]), "`rehearsal.TestR61Drill/"+string(r[1])+"`") {
 			t.Errorf("the line of %s does not name its test", r[1])
 		}
 	}

@@ -2,7 +2,7 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// commands lists every command, in the order of a first day with Bailiwick. Each owner of a command
+// commands lists every command of this package, in the order of a first day with Bailiwick. Each owner of a command
 // adds its constructor here.
 func commands(env *Env) []*cobra.Command {
 	return []*cobra.Command{
@@ -13,9 +13,6 @@ func commands(env *Env) []*cobra.Command {
 		newProxy(env),
 		newEnv(env),
 		newWhy(env),
-		newDemo(env),
-		newRehearse(env),
-		newDrill(env),
 		newClaim(env),
 		newPublish(env),
 		newSign(env),

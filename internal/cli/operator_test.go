@@ -13,6 +13,7 @@ import (
 
 	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/ledger"
+	"example.com/bailiwick/internal/rehearsal"
 )
 
 // TestOperator tells the stories of testdata/operate: what an operator types and sees. The commands of
@@ -81,7 +82,7 @@ func TestOperatorGuideIsWhole(t *testing.T) {
 		}
 		var out bytes.Buffer
 		env := &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }, Now: time.Now}
-		if code := cli.Main(t.Context(), append(strings.Fields(command), "--help"), env); code != 0 {
+		if code := cli.Main(t.Context(), append(strings.Fields(command), "--help"), env, rehearsal.Commands); code != 0 {
 			t.Fatalf("%s --help: %d %s", command, code, out.String())
 		}
 		for _, word := range strings.FieldsFunc(out.String(), func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz-", r) }) {

@@ -28,6 +28,7 @@ import (
 	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/keys/prompt/prompttest"
 	"example.com/bailiwick/internal/pypi/distmake"
+	"example.com/bailiwick/internal/rehearsal"
 	"example.com/bailiwick/internal/signtool"
 )
 
@@ -55,7 +56,7 @@ func program() int {
 	env := cli.OSEnv().WithWorkFactor(cheapWork)
 	shift, _ := time.ParseDuration(os.Getenv(clockVariable))
 	env.Now = func() time.Time { return time.Now().Add(shift) }
-	return cli.Main(ctx, os.Args[1:], env)
+	return cli.Main(ctx, os.Args[1:], env, rehearsal.Commands)
 }
 
 // signProgram is cmd/bailiwick-sign with a clock that can be set.

@@ -1,4 +1,4 @@
-package cli_test
+package rehearsal_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"example.com/bailiwick/internal/cli"
+	"example.com/bailiwick/internal/rehearsal"
 )
 
 // drillAnswer is what bailiwick drill --json prints.
@@ -34,7 +35,7 @@ func drill(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	env := cli.OSEnv()
 	var out, problems bytes.Buffer
 	env.Stdout, env.Stderr = &out, &problems
-	code = cli.Main(t.Context(), append([]string{"drill"}, args...), env)
+	code = cli.Main(t.Context(), append([]string{"drill"}, args...), env, rehearsal.Commands)
 	return code, out.String(), problems.String()
 }
 

@@ -1,4 +1,4 @@
-package cli
+package rehearsal
 
 import (
 	"context"
@@ -344,7 +344,7 @@ func (d *drill) steal(ctx context.Context, what string) ([]key.Signer, error) {
 	}
 	var out []key.Signer
 	for _, file := range files {
-		k, err := keys.LoadOffline(ctx, filepath.Join(d.dir, "loot", filepath.Base(file)), func(context.Context, string) ([]byte, error) { return []byte(rehearsalPass), nil })
+		k, err := keys.LoadOffline(ctx, filepath.Join(d.dir, "loot", filepath.Base(file)), func(context.Context, string) ([]byte, error) { return []byte(passphrase), nil })
 		if err != nil {
 			return nil, fmt.Errorf("stealing a key: %w", err)
 		}

@@ -1,4 +1,4 @@
-package cli
+package rehearsal
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/verify"
 	"example.com/bailiwick/tuf/trust"
 )
@@ -23,7 +24,7 @@ import (
 const drillBins = 16
 
 // newDrill rehearses what to do when keys are stolen.
-func newDrill(env *Env) *cobra.Command {
+func newDrill(env *cli.Env) *cobra.Command {
 	var all, list, asJSON, keep bool
 	cmd := &cobra.Command{
 		Use:   "drill [ROW…] [--all | --list]",
@@ -44,7 +45,7 @@ func newDrill(env *Env) *cobra.Command {
 			case list:
 				return listRows(env, asJSON)
 			case len(rows) == 0:
-				return UsageError(errors.New("name a row, or --all; bailiwick drill --list shows them"))
+				return cli.UsageError(errors.New("name a row, or --all; bailiwick drill --list shows them"))
 			}
 			return runDrill(cmd.Context(), env, rows, asJSON, keep)
 		},
@@ -73,7 +74,7 @@ type drillRow struct {
 
 func chooseRows(names []string, all bool) ([]drillRow, error) {
 	if all && len(names) > 0 {
-		return nil, UsageError(errors.New("name rows, or --all"))
+		return nil, cli.UsageError(errors.New("name rows, or --all"))
 	}
 	if all {
 		return drillRows(), nil
@@ -82,16 +83,16 @@ func chooseRows(names []string, all bool) ([]drillRow, error) {
 	for _, name := range names {
 		at := slices.IndexFunc(drillRows(), func(r drillRow) bool { return r.Name == name })
 		if at < 0 {
-			return nil, UsageError(fmt.Errorf("there is no row %q; bailiwick drill --list shows them", name))
+			return nil, cli.UsageError(fmt.Errorf("there is no row %q; bailiwick drill --list shows them", name))
 		}
 		chosen = append(chosen, drillRows()[at])
 	}
 	return chosen, nil
 }
 
-func listRows(env *Env, asJSON bool) error {
+func listRows(env *cli.Env, asJSON bool) error {
 	if asJSON {
-		return writeJSONTo(env.Stdout, drillRows())
+		return writeJSON(env.Stdout, drillRows())
 	}
 	for _, r := range drillRows() {
 		_, _ = fmt.Fprintf(env.Stdout, "%-30s %s\n", r.Name, r.Title)
@@ -110,7 +111,7 @@ type drillReport struct {
 	Facts    []fact   `json:"facts"`
 }
 
-func runDrill(ctx context.Context, env *Env, rows []drillRow, asJSON, keep bool) (err error) {
+func runDrill(ctx context.Context, env *cli.Env, rows []drillRow, asJSON, keep bool) (err error) {
 	dir, err := os.MkdirTemp("", "bailiwick-drill-")
 	if err != nil {
 		return fmt.Errorf("making a temporary folder: %w", err)
@@ -163,9 +164,9 @@ func failedRows(failed []string) error {
 }
 
 // sumUp says how the rows went.
-func (d *drill) sumUp(env *Env, reports []drillReport, asJSON bool) error {
+func (d *drill) sumUp(env *cli.Env, reports []drillReport, asJSON bool) error {
 	if asJSON {
-		return writeJSONTo(env.Stdout, map[string]any{"rows": reports})
+		return writeJSON(env.Stdout, map[string]any{"rows": reports})
 	}
 	d.title("row                             checks   recovery   who is needed")
 	for _, r := range reports {
@@ -179,7 +180,7 @@ func (d *drill) sumUp(env *Env, reports []drillReport, asJSON bool) error {
 	return nil
 }
 
-func newDrillWorld(env *Env, dir string, quiet bool) *drill {
+func newDrillWorld(env *cli.Env, dir string, quiet bool) *drill {
 	out := env.Stdout
 	if quiet {
 		out = io.Discard
@@ -188,7 +189,7 @@ func newDrillWorld(env *Env, dir string, quiet bool) *drill {
 		rehearsal: &rehearsal{demo: &demo{out: out, listen: "127.0.0.1:0", dir: dir, terse: true}},
 		honest:    map[[sha256.Size]byte]string{}, newest: map[string]string{},
 	}
-	here := env.WithWorkFactor(rehearsalWork)
+	here := env.WithWorkFactor(workFactor)
 	here.Now = func() time.Time {
 		d.clock.Lock()
 		defer d.clock.Unlock()
@@ -212,7 +213,7 @@ func (d *drill) isolate() {
 		done := make(chan int, 1)
 		args := []string{"signer", "--index", d.url, "--keys", filepath.Join(d.dir, "signer-keys"), "--data", filepath.Join(d.dir, "signer-state")}
 		go func() {
-			done <- Main(ctx, args, env)
+			done <- cli.Main(ctx, args, env)
 			_ = write.Close()
 		}()
 		_, _ = read.Read(make([]byte, 1)) // it says that it is connected, or has ended

@@ -1,4 +1,4 @@
-package cli
+package rehearsal
 
 import (
 	"bytes"
@@ -80,22 +80,22 @@ func (d *demo) attacks() []demoAttack {
 	return []demoAttack{
 		{
 			title: "the file is swapped for another of the same length",
-			do:    d.swapFile, code: exitRefused, text: "refused",
+			do:    d.swapFile, code: codeRefused, text: "refused",
 			look: "Look at the two hashes: what was signed, and what came.",
 		},
 		{
 			title: "the metadata is rolled back to before the release",
-			do:    d.rollBack, code: exitUnusable, text: "older",
+			do:    d.rollBack, code: codeUnusable, text: "older",
 			look: "The user has seen a newer timestamp, and does not go back.",
 		},
 		{
 			title: "the server is frozen, so that its users never hear of an update; a day passes",
-			do:    d.freeze, code: exitUnusable, text: "expired",
+			do:    d.freeze, code: codeUnusable, text: "expired",
 			look: "Expired is another sentence than attacked: nobody signed anything since.",
 		},
 		{
 			title: "with the stolen timestamp and snapshot keys, a release is published that the thief signs himself",
-			do:    d.forge, code: exitRefused, text: "sign",
+			do:    d.forge, code: codeRefused, text: "sign",
 			look: "Only the key that the delegation names may sign for " + demoProject + ".",
 		},
 	}
@@ -105,7 +105,7 @@ func (d *demo) attacks() []demoAttack {
 func (d *demo) swapFile(context.Context) (func() error, error) {
 	var path string
 	var honest []byte
-	err := filepath.WalkDir(filepath.Join(d.data(), "files"), func(p string, entry os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(d.data(), filesFolder), func(p string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}

@@ -1,4 +1,4 @@
-package cli
+package rehearsal
 
 import (
 	"bufio"
@@ -25,11 +25,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/pypi/distmake"
 )
 
 // newDemo shows the whole idea on this machine in under a minute.
-func newDemo(env *Env) *cobra.Command {
+func newDemo(env *cli.Env) *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -38,7 +39,7 @@ func newDemo(env *Env) *cobra.Command {
 			"verification, then play the attacker on the server's storage and watch pip refuse. Everything stays on\n" +
 			"loopback and in that folder, which is removed at the end. Exit code 0 only if every honest step succeeded\n" +
 			"and every attack was refused for the right reason.",
-		Args: NoArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), env, keep) },
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the temporary folder, to look around in it")
@@ -50,7 +51,7 @@ const demoProject = "greeting"
 
 // demo is one run: a maintainer, an operator, a user, and later a thief, each by the commands that they would type.
 type demo struct {
-	env    *Env
+	env    *cli.Env
 	out    io.Writer
 	dir    string
 	python string
@@ -69,7 +70,7 @@ type demo struct {
 	ahead time.Duration // how far the user's clock is ahead of the server's
 }
 
-func runDemo(ctx context.Context, env *Env, keep bool) (err error) {
+func runDemo(ctx context.Context, env *cli.Env, keep bool) (err error) {
 	d := &demo{env: env, out: env.Stdout, listen: "127.0.0.1:0"}
 	version, err := d.findPip(ctx)
 	if err != nil {
@@ -96,7 +97,7 @@ func runDemo(ctx context.Context, env *Env, keep bool) (err error) {
 	d.say("Everything happens in %s and on loopback. The installer is this machine's own: %s", d.dir, version)
 	if err := d.honest(ctx); err != nil {
 		if ctx.Err() != nil { // what the step says of it is not the news
-			return ctx.Err() //nolint:wrapcheck // Main says "interrupted"
+			return ctx.Err() //nolint:wrapcheck // cli.Main says "interrupted"
 		}
 		return fmt.Errorf("an honest step failed: %w", err)
 	}
@@ -217,7 +218,7 @@ func (d *demo) serve(ctx context.Context) error {
 	env.Stdout, env.Stderr = write, &log
 	done := make(chan int, 1)
 	go func() {
-		code := Main(ctx, []string{"serve", "--data", d.data(), "--listen", d.listen, "--log-level", "error"}, &env)
+		code := cli.Main(ctx, []string{"serve", "--data", d.data(), "--listen", d.listen, "--log-level", "error"}, &env)
 		done <- code
 		_ = write.Close()
 	}()
@@ -316,12 +317,12 @@ func (d *demo) run(ctx context.Context, args ...string) ran {
 	var both transcript
 	env := d.userEnv()
 	env.Stdout, env.Stderr = io.MultiWriter(&both, &stdout), &both
-	code := Main(ctx, args, env)
+	code := cli.Main(ctx, args, env)
 	return ran{code: code, stdout: stdout.String(), text: both.String()}
 }
 
 // userEnv is the world as a program of the demo's user meets it, which prints nothing.
-func (d *demo) userEnv() *Env {
+func (d *demo) userEnv() *cli.Env {
 	env, user := *d.env, d.userEnviron()
 	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), io.Discard, io.Discard
 	env.Getenv, env.Environ = lookup(user), func() []string { return user }

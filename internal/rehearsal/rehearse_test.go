@@ -1,4 +1,4 @@
-package cli_test
+package rehearsal_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/bailiwick/internal/cli"
+	"example.com/bailiwick/internal/rehearsal"
 )
 
 // TestRehearsal goes through the whole life of a root, and wants it to be told and nothing to be left behind.
@@ -17,7 +18,7 @@ func TestRehearsal(t *testing.T) {
 	env := cli.OSEnv()
 	var stdout, stderr bytes.Buffer
 	env.Stdout, env.Stderr = &stdout, &stderr
-	if code := cli.Main(t.Context(), []string{"rehearse"}, env); code != 0 {
+	if code := cli.Main(t.Context(), []string{"rehearse"}, env, rehearsal.Commands); code != 0 {
 		t.Fatalf("the rehearsal ended with %d\n%s\n%s", code, &stderr, &stdout)
 	}
 	for _, want := range []string{

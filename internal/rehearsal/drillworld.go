@@ -1,4 +1,4 @@
-package cli
+package rehearsal
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/pypi"
 	"example.com/bailiwick/internal/pypi/distmake"
 	"example.com/bailiwick/internal/verify"
@@ -260,11 +261,11 @@ func (d *drill) lookAt(ctx context.Context, home, name string, accept bool) (sig
 	if err != nil {
 		return sight{}, fmt.Errorf("looking at %s: %w", name, err)
 	}
-	opts := EngineOptions{NoCache: true}
+	opts := cli.EngineOptions{NoCache: true}
 	if accept {
 		opts.Accept = []pypi.Project{project}
 	}
-	engine, closeEngine, err := OpenEngine(ctx, d.userEnv(), opts)
+	engine, closeEngine, err := cli.OpenEngine(ctx, d.userEnv(), opts)
 	if err != nil {
 		return sight{}, err
 	}

@@ -1,4 +1,4 @@
-package cli
+package rehearsal
 
 import (
 	"bytes"
@@ -14,11 +14,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/bailiwick/internal/cli"
 	"example.com/bailiwick/internal/signtool"
 )
 
 // newRehearse goes through the whole life of a root, so that people have done it once before it counts.
-func newRehearse(env *Env) *cobra.Command {
+func newRehearse(env *cli.Env) *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "rehearse",
@@ -28,7 +29,7 @@ func newRehearse(env *Env) *cobra.Command {
 			"root is renewed. Every step is a command that you would give, and two users watch: one installs all the time, the\n" +
 			"other pinned the first root and comes back at the end. Everything stays on loopback and in that folder, which is\n" +
 			"removed. Exit code 0 only if every step held, and everything that must be refused was.",
-		Args: NoArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRehearsal(cmd.Context(), env, keep) },
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the temporary folder, to look around in it")
@@ -47,19 +48,19 @@ type rehearsal struct {
 	later time.Duration // how far the clock of everybody is ahead
 }
 
-// rehearsalPass is the passphrase of every key of a rehearsal.
-const rehearsalPass = "only for the rehearsal" //nolint:gosec // of keys that are thrown away
+// passphrase is the passphrase of every key of a rehearsal.
+const passphrase = "only for the rehearsal" //nolint:gosec // of keys that are thrown away
 
-// rehearsalWork makes keys that are thrown away at the end cheap to open.
-const rehearsalWork = 10
+// workFactor makes keys that are thrown away at the end cheap to open.
+const workFactor = 10
 
-func runRehearsal(ctx context.Context, env *Env, keep bool) (err error) {
+func runRehearsal(ctx context.Context, env *cli.Env, keep bool) (err error) {
 	dir, err := os.MkdirTemp("", "bailiwick-rehearsal-")
 	if err != nil {
 		return fmt.Errorf("making a temporary folder: %w", err)
 	}
 	r := &rehearsal{demo: &demo{out: env.Stdout, listen: "127.0.0.1:0", dir: dir}}
-	here := env.WithWorkFactor(rehearsalWork)
+	here := env.WithWorkFactor(workFactor)
 	here.Now = func() time.Time {
 		r.clock.Lock()
 		defer r.clock.Unlock()
@@ -191,7 +192,7 @@ func (r *rehearsal) accepts(ctx context.Context, who, invitation string) error {
 }
 
 func (r *rehearsal) invite(ctx context.Context) error {
-	if err := os.WriteFile(filepath.Join(r.dir, "passphrase"), []byte(rehearsalPass+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, "passphrase"), []byte(passphrase+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing a passphrase: %w", err)
 	}
 	if err := r.newKey(ctx, "ops", "ops"); err != nil {
