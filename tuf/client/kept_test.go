@@ -1,13 +1,17 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.com/bailiwick/internal/testrepo"
 	"example.com/bailiwick/tuf"
@@ -89,6 +93,140 @@ func TestWhatIsSynced(t *testing.T) {
 			if err := f.Save(name, []byte("{}")); errors.Is(err, broken) != durable {
 				t.Errorf("%s, where %s fails: %v", name, kind, err)
 			}
+		}
+	}
+}
+
+// watched is a store that notes what is done to it without its lock.
+type watched struct {
+	client.Store
+	held     atomic.Bool
+	locks    atomic.Int64
+	mu       sync.Mutex
+	unlocked []string
+}
+
+func (w *watched) Lock(ctx context.Context) (func(), error) {
+	unlock, err := w.Store.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.locks.Add(1)
+	w.held.Store(true)
+	return func() { w.held.Store(false); unlock() }, nil
+}
+
+func (w *watched) note(what string) {
+	if !w.held.Load() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.unlocked = append(w.unlocked, what)
+	}
+}
+
+func (w *watched) Load(name string) ([]byte, error) {
+	w.note("load " + name)
+	return w.Store.Load(name)
+}
+
+func (w *watched) Save(name string, data []byte) error {
+	w.note("save " + name)
+	return w.Store.Save(name, data)
+}
+
+func (w *watched) Remove(name string) error {
+	w.note("remove " + name)
+	return w.Store.Remove(name)
+}
+
+// A refresh loads, saves and removes under the lock of its store, and under nothing else;
+// also one that fails, and one that rotates.
+func TestRefreshHoldsTheLock(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	s := &watched{Store: client.NewMemory()}
+	for i, change := range []func(){
+		func() {},
+		func() { r.Touch("targets"); r.Publish() },
+		func() { r.Top["timestamp"] = testrepo.One("timestamp2"); r.PublishRoot(); r.Publish() },
+		func() { r.Remove("timestamp.json") },
+	} {
+		change()
+		_, err := open(t, r, s).Refresh(t.Context())
+		if (err != nil) != (i == 3) {
+			t.Fatalf("visit %d: %v", i, err)
+		}
+		if len(s.unlocked) > 0 || s.locks.Load() != int64(i)+1 || s.held.Load() {
+			t.Errorf("visit %d: without the lock: %q; locked %d times, still held: %v", i, s.unlocked, s.locks.Load(), s.held.Load())
+		}
+	}
+}
+
+// While somebody else refreshes, a refresh waits for as long as the store says, and then
+// says who is in its way. It makes no request meanwhile.
+func TestRefreshWaitsForTheLock(t *testing.T) {
+	r := testrepo.New(t, testrepo.Options{})
+	f := folder(t, client.FolderConfig{Path: filepath.Join(t.TempDir(), "state"), LockWait: 50 * time.Millisecond})
+	unlock, err := f.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *client.LockedError
+	if _, err := open(t, r, f).Refresh(t.Context()); !errors.As(err, &locked) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := open(t, r, f).Stored(t.Context()); !errors.As(err, &locked) {
+		t.Errorf("of what is stored: got %v", err)
+	}
+	if got := r.Requests(); len(got) != 0 {
+		t.Errorf("requests were made: %v", got)
+	}
+	unlock()
+	refresh(t, open(t, r, f))
+}
+
+// A mirror that shows a moment of the past, which nothing that is stored contradicts, can not
+// hold a client there while another mirror is ahead, whichever comes first.
+func TestTheNewestTimestampCounts(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		r := testrepo.New(t, testrepo.Options{})
+		past := r.Moment()
+		r.AddTarget("targets", "new", []byte("x"))
+		r.Publish()
+		frozen := &mirror{Repo: r, name: "frozen", metadata: func(name string, data []byte, err error) ([]byte, error) {
+			if old := past.Served(name); old != nil {
+				return old, nil
+			}
+			return data, err
+		}}
+		all := []client.Fetcher{frozen, r}
+		if !first {
+			all = []client.Fetcher{r, frozen}
+		}
+		c := mirrored(t, r, all...)
+		view := refresh(t, c)
+		if got := view.Set().Timestamp().Version(); got != r.Versions["timestamp"] {
+			t.Errorf("frozen mirror first: %v: timestamp version %d, want %d", first, got, r.Versions["timestamp"])
+		}
+		if _, err := view.Find(t.Context(), "new"); err != nil {
+			t.Errorf("frozen mirror first: %v: %v", first, err)
+		}
+	}
+}
+
+// A file in the folder that is longer than anything that is accepted is not read.
+func TestFolderDoesNotReadEnormousFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	f := folder(t, client.FolderConfig{Path: dir})
+	for _, name := range []string{"root.json", "timestamp.json", "role.json"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 1<<40); err != nil { // a file with a hole takes no room
+			t.Skipf("this file system has no sparse files: %v", err)
+		}
+		if _, err := f.Load(name); !errors.Is(err, client.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
