@@ -35,6 +35,12 @@ func TestFetchThroughProxy(t *testing.T) {
 func TestHTTPProxy(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
+	take := func() (all []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		all, asked = asked, nil
+		return all
+	}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -49,7 +55,6 @@ func TestHTTPProxy(t *testing.T) {
 		{"a proxy", "", true},
 		{"a proxy for other hosts", "repository.example.com", false},
 	} {
-		asked = nil
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFetchThroughProxy$")
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 			name, _, _ := strings.Cut(strings.ToUpper(v), "=")
@@ -64,8 +69,8 @@ func TestHTTPProxy(t *testing.T) {
 		if test.through {
 			want = []string{"http://repository.example.com/metadata/timestamp.json"}
 		}
-		if !slices.Equal(asked, want) {
-			t.Errorf("%s: it was asked for %q", test.name, asked)
+		if got := take(); !slices.Equal(got, want) {
+			t.Errorf("%s: it was asked for %q", test.name, got)
 		}
 	}
 }
