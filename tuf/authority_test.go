@@ -391,6 +391,30 @@ func TestOneKeyAsPEMAndHex(t *testing.T) {
 }
 
 // With AnyKeyID an id does not say which key it stands for; Equal must.
+// A key that the same file lists, for another role, is not one of this role's: the online
+// keys are in the same list as the offline ones.
+func TestKeysOfOtherRolesDoNotCount(t *testing.T) {
+	mine, others := signer(t, 2), signer(t, 3)
+	one, two := ed25519Object(mine.Public(), ""), ed25519Object(others.Public(), "")
+	root := rootWith(t, fmt.Sprintf("%q:%s,%q:%s", idOf(t, one), one, idOf(t, two), two), []string{idOf(t, one)}, 1, nil)
+	a, _ := root.Authority(tuf.RoleTargets)
+	if _, ok := a.Key(others.Public().ID()); ok || a.Problem(others.Public().ID()) != nil {
+		t.Error("the authority has a key of another role")
+	}
+	message := body(tuf.RoleTargets, `"targets":{}`)
+	by := func(s key.Signer) error {
+		_, err := parseTargets(t, file(message, signature(t, []byte(message), s))).Verify(a)
+		return err
+	}
+	if err := by(mine); err != nil {
+		t.Error(err)
+	}
+	short, ok := errors.AsType[*tuf.ThresholdError](by(others))
+	if !ok || short.Have != 0 || len(short.Good) != 0 {
+		t.Errorf("a key of another role counts: %v", by(others))
+	}
+}
+
 // A change of keys that nobody here can use is a change all the same: clients that can use
 // them see a rotation, and so must we (5.3.11).
 func TestEqualLooksAtUnusableKeys(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -228,5 +229,27 @@ func TestFolderDoesNotReadEnormousFiles(t *testing.T) {
 		if _, err := f.Load(name); !errors.Is(err, client.ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A download that goes on asks for plain bytes: offsets count those, and a server that
+// compresses what it sends from there would send something else.
+func TestResumedDownloadsAreNotCompressed(t *testing.T) {
+	f := fetcher(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Range") != "bytes=5-" || req.Header.Get("Accept-Encoding") != "identity" {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		w.Header().Set("Content-Range", "bytes 5-9/10")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write([]byte("56789"))
+	}), client.HTTPConfig{})
+	body, err := f.Target(t.Context(), "file", 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if data, err := io.ReadAll(body); err != nil || string(data) != "56789" {
+		t.Errorf("%q, %v", data, err)
 	}
 }
