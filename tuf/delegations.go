@@ -445,6 +445,16 @@ func (d *Delegations) MatchDir(dir string) iter.Seq[Delegation] {
 	}
 }
 
+// Effort bounds the steps that Match takes for a path, or MatchDir for a folder. It is
+// known without taking them, for those who ask about many paths of a file that somebody
+// may have made to be slow: one of few megabytes can demand minutes for a path.
+func (d *Delegations) Effort(path string) int64 {
+	if d.succinct != nil {
+		return 1
+	}
+	return d.index().effort(path)
+}
+
 // yield yields delegations by their positions, in order, each once.
 func (d *Delegations) yield(positions []int32, yield func(Delegation) bool) {
 	slices.Sort(positions)

@@ -318,3 +318,41 @@ func TestDelegationOfUnknownKeys(t *testing.T) {
 		t.Errorf("%v, %v", a.Problem("not-there"), err)
 	}
 }
+
+// Effort counts the patterns under the folders of a path only, each by its length and by
+// how much of the path it may be held against.
+func TestEffort(t *testing.T) {
+	const path = "a/bcd"
+	digest := sha256.Sum256([]byte(path))
+	prefix := hex.EncodeToString(digest[:])[:4]
+	for _, c := range []struct {
+		roles string
+		path  string
+		want  int64
+	}{
+		{delegated("r", "a/*"), path, 2 * 4},
+		{delegated("r", "a/*", "a/*d"), path, 2*4 + 3*4},
+		{delegated("r", "a/*") + "," + delegated("s", "*/*"), path, 2*4 + 4*6},
+		{delegated("r", "b/*", "a/b/*"), path, 0},
+		{delegated("r", "a/*"), "a/", 2 * 1},
+		{delegated("r", "*"), "", 2 * 1},
+		{hashed("r", prefix) + "," + hashed("s", prefix, "0000"), path, 2 + 2},
+		{hashed("r", prefix), "other", 1},
+	} {
+		u, err := tuf.ParseTargets(envelope(tuf.RoleTargets, `"targets":{}`, `"delegations":{"keys":{},"roles":[`+c.roles+`]}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tuf.UnverifiedValue(u).Delegations().Effort(c.path); got != c.want {
+			t.Errorf("%s for %q: %d, want %d", c.roles, c.path, got, c.want)
+		}
+	}
+	u, err := tuf.ParseTargets(envelope(tuf.RoleTargets, `"targets":{}`,
+		`"delegations":{"keys":{},"succinct_roles":{"bit_length":32,"keyids":[],"name_prefix":"b","threshold":1}}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tuf.UnverifiedValue(u).Delegations().Effort(path); got != 1 {
+		t.Errorf("bins: %d", got)
+	}
+}

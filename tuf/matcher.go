@@ -24,7 +24,10 @@ type matcher struct {
 }
 
 // chain is a list in matcher.patterns, by indices.
-type chain struct{ first, last int32 }
+type chain struct {
+	first, last int32
+	bytes       int64 // of all that is in it, and one for each
+}
 
 // filed is a pattern without its folder, or an empty one for a hash prefix.
 type filed struct {
@@ -80,8 +83,9 @@ func (m *matcher) file(in map[string]chain, key, rest string, position int32) {
 		m.patterns[c.last].next = at
 		c.last = at
 	} else {
-		c = chain{at, at}
+		c = chain{first: at, last: at}
 	}
+	c.bytes += int64(len(rest)) + 1
 	in[key] = c
 }
 
@@ -124,6 +128,26 @@ func (m *matcher) match(hits []int32, path string) []int32 {
 		}
 	}
 	return hits
+}
+
+// effort bounds the steps of match and of matchDir for a path or a folder. A pattern with
+// many stars may be held against the rest of a path at each of its bytes.
+func (m *matcher) effort(path string) int64 {
+	steps := int64(len(m.hashed))
+	if len(m.widths) > 0 {
+		digest := pathDigest(TargetPath(path))
+		for _, width := range m.widths {
+			steps += m.prefixes[digest[:width]].bytes
+		}
+	}
+	for cut, depth := 0, 0; ; depth++ {
+		steps += m.folders[path[:cut]].bytes * int64(len(path)-cut+1)
+		slash := strings.IndexByte(path[cut:], '/')
+		if slash < 0 || depth == m.deepest {
+			return steps
+		}
+		cut += slash + 1
+	}
 }
 
 // matchDir appends the positions of the delegations that may cover a path directly

@@ -96,7 +96,7 @@ func TestPOUFShowsWhatIsWritten(t *testing.T) {
 		"nesting": int64(l.Nesting), "signatures": int64(l.Signatures), "keys of a file": int64(l.Keys), "key ids of a role": int64(l.RoleKeys),
 		"roles of a snapshot": int64(l.SnapshotRoles), "targets of a file": int64(l.Targets), "custom object": int64(l.CustomBytes),
 		"delegations of a file": int64(l.Delegations), "patterns of a delegation": int64(l.Patterns), "patterns of a file": int64(l.FilePatterns), "roots in one update": trust.DefaultLimits().Roots,
-		"roles in one search": int64(trust.DefaultLimits().Roles), "bytes in one search": trust.DefaultLimits().SearchBytes,
+		"roles in one search": int64(trust.DefaultLimits().Roles), "bytes in one search": trust.DefaultLimits().SearchBytes, "steps of matching in one search": trust.DefaultLimits().SearchSteps,
 		"role name": tuf.MaxRoleName, "target path": tuf.MaxTargetPath, "key id": tuf.MaxKeyID, "members of signed": int64(l.Members),
 		"target": l.TargetLength, "roles of a root": int64(l.RootRoles),
 	} {

@@ -1,9 +1,11 @@
 package trust_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 
 	"example.com/bailiwick/internal/testrepo"
@@ -292,4 +294,52 @@ func TestVisitedDelegationsAreNotCountedTwice(t *testing.T) {
 	}
 	_, err = set.Find("sixth", loader(t, r, set))
 	refused(t, err, trust.Limit, "f", "5.6.7.1")
+}
+
+// A role can have patterns that take minutes to hold against one path, or moments against
+// each of many. What it would take is known beforehand, and refused.
+func TestSlowPatterns(t *testing.T) {
+	stars := func(n int) []string { // of a kilobyte each, to be held against every byte of a path
+		patterns := make([]string, n)
+		for i := range patterns {
+			patterns[i] = strings.Repeat("*a", 500) + fmt.Sprint("b", i)
+		}
+		return patterns
+	}
+	slow := strings.Repeat("a", 1000)
+	for _, c := range []struct {
+		name     string
+		patterns []string
+		files    int // besides the slow path
+		find     bool
+		list     bool
+	}{
+		{"few", stars(10), 5, false, false},
+		{"many for one path", stars(4000), 1, true, true},
+		{"enough for a folder", stars(400), 20, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := testrepo.New(t, testrepo.Options{})
+			r.Delegate("targets", testrepo.Delegation{Name: "role", Paths: []string{"*"}})
+			r.Delegate("role", testrepo.Delegation{Name: "slow", Paths: c.patterns})
+			r.Delegate("targets", testrepo.Delegation{Name: "files", Paths: []string{"*"}})
+			for i := range c.files {
+				r.AddTarget("files", fmt.Sprint(slow, i), []byte("x"))
+			}
+			r.Publish()
+			set := fresh(t, r)
+			_, err := set.Find(tuf.TargetPath(slow), loader(t, r, set))
+			if c.find {
+				refused(t, err, trust.Limit, "role", "5.6.7.1")
+			} else if !errors.Is(err, trust.ErrNotFound) {
+				t.Errorf("found: %v", err)
+			}
+			found, err := set.List("", loader(t, r, set))
+			if c.list {
+				refused(t, err, trust.Limit, "role", "5.6.7.1")
+			} else if len(found) != c.files || err != nil {
+				t.Errorf("%d files, %v", len(found), err)
+			}
+		})
+	}
 }

@@ -82,6 +82,7 @@
 //	5.6.7    search.follow                 TestEdges                   role verified through another parent
 //	5.6.7    search.verified               TestCannotVerify            fall-through to a lesser role
 //	5.6.7.1  search.next                   TestSearchLimits            cycles, endless delegations
+//	5.6.7.1  search.match                  TestSlowPatterns            endless work
 //	5.6.7.2  search.expand                 TestTraversal               terminating overridden
 //	5.7.2    Set.Find                      TestNotFound                —
 //	5.7.3    Found.FetchName               TestFetchName               —

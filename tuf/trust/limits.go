@@ -11,11 +11,12 @@ type Limits struct {
 	Roots       int64      // root versions followed in one update; default 256
 	Roles       int        // delegated roles visited in one search; default 32
 	SearchBytes int64      // bytes of delegated roles read in one search; default 128 MiB
+	SearchSteps int64      // of matching paths with patterns in one search, by tuf.Delegations.Effort; default 1<<30
 }
 
 // DefaultLimits returns the limits in force where nothing else is asked for.
 func DefaultLimits() Limits {
-	return Limits{Metadata: tuf.DefaultLimits(), Roots: 256, Roles: 32, SearchBytes: 128 << 20}
+	return Limits{Metadata: tuf.DefaultLimits(), Roots: 256, Roles: 32, SearchBytes: 128 << 20, SearchSteps: 1 << 30}
 }
 
 // orDefault fills what is not set, as far as this package reads it.
@@ -35,6 +36,7 @@ func (l *Limits) orDefault() Limits {
 		{&out.Metadata.TargetsBytes, std.Metadata.TargetsBytes},
 		{&out.Roots, std.Roots},
 		{&out.SearchBytes, std.SearchBytes},
+		{&out.SearchSteps, std.SearchSteps},
 	} {
 		if *f.have <= 0 {
 			*f.have = f.std

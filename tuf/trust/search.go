@@ -60,6 +60,7 @@ type search struct {
 	load  Loader
 	nodes map[proof]*node
 	bytes int64
+	steps int64
 	trace *Explanation // nil: nobody asked
 
 	// staged are files that are not published yet. Under their names nothing else counts, not
@@ -106,6 +107,9 @@ func (q *search) find(path tuf.TargetPath) (*Found, error) {
 			q.note(at, Listed, path, nil)
 			return q.found(t, at), nil
 		}
+		if err := q.match(at, string(path)); err != nil {
+			return nil, err
+		}
 		var dropped []pending
 		stack, dropped = q.expand(stack, at, path)
 		q.note(at, NotListed, path, dropped)
@@ -143,6 +147,19 @@ func (q *search) expand(stack []pending, at *visit, path tuf.TargetPath) (next, 
 	}
 	slices.Reverse(stack[base:])
 	return stack, dropped
+}
+
+// match counts what it takes to look for the delegations of a role that cover a path, or a
+// folder, and refuses what is too much before it is tried.
+func (q *search) match(at *visit, path string) error {
+	ds := at.node.targets.Delegations()
+	if ds == nil {
+		return nil
+	}
+	if q.steps += ds.Effort(path); q.steps > q.set.limits.SearchSteps {
+		return refuse(Limit, at.role, at.node.targets.Version(), "5.6.7.1", "more than %d steps of matching paths with patterns", q.set.limits.SearchSteps)
+	}
+	return nil
 }
 
 // enough reports whether so many delegations of one role are more than the search can
@@ -352,6 +369,9 @@ func (q *search) candidates(dir string) ([]tuf.TargetPath, error) {
 			if isIn(t.Path, dir) {
 				paths = append(paths, t.Path)
 			}
+		}
+		if err := q.match(at, dir+"/"); err != nil {
+			return nil, err
 		}
 		next, rest, err := q.next(q.expandDir(stack, at, dir), visited)
 		if err != nil {

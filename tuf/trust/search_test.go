@@ -632,6 +632,13 @@ func TestSearchLimits(t *testing.T) {
 	_, err = set.Find("other", loader(t, r, set)) // out of the cache as well
 	refused(t, err, trust.Limit, "r2", "5.6.7.1")
 
+	// One pattern at the top folder: each of the ten roles takes its bytes and one, times the path's and one.
+	set = with(trust.Limits{SearchSteps: 3 * (1 + 1) * (5 + 1)})
+	_, err = set.Find("other", loader(t, r, set))
+	refused(t, err, trust.Limit, "r2", "5.6.7.1")
+	_, err = set.List("", loader(t, r, set))
+	refused(t, err, trust.Limit, "r8", "5.6.7.1")
+
 	limits := trust.DefaultLimits()
 	limits.Metadata.TargetsBytes = int64(len(r.Bytes("targets")))
 	set = with(limits)
