@@ -38,37 +38,15 @@ func (b *batch) verify() error {
 
 // advance takes the client's steps from the previous publication to the staged one.
 func (b *batch) advance() (*trust.Set, error) {
-	roots := b.state.view.set.Next(b.asOf())
+	p := trust.Staged{
+		Timestamp: b.staged[tuf.RoleTimestamp].Bytes,
+		Snapshot:  b.staged[tuf.RoleSnapshot].Bytes,
+		Targets:   b.staged[tuf.RoleTargets].Bytes,
+	}
 	if m, changed := b.staged[tuf.RoleRoot]; changed {
-		if _, err := roots.Accept(m.Bytes); err != nil {
-			return nil, err
-		}
+		p.Roots = [][]byte{m.Bytes}
 	}
-	timestamps, err := roots.Done()
-	if err != nil {
-		return nil, err
-	}
-	snapshots, err := timestamps.Accept(b.staged[tuf.RoleTimestamp].Bytes)
-	if err != nil {
-		return nil, err
-	}
-	targets, ok := snapshots.Keep()
-	if m, changed := b.staged[tuf.RoleSnapshot]; changed {
-		targets, err = snapshots.Accept(m.Bytes)
-	} else if !ok {
-		err = errors.New("the published snapshot is not the one that the timestamp pins, or it has expired")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if m, changed := b.staged[tuf.RoleTargets]; changed {
-		return targets.Accept(m.Bytes)
-	}
-	next, ok := targets.Keep()
-	if !ok {
-		return nil, errors.New("the role targets has expired, or is not the one that the snapshot pins; people have to sign it")
-	}
-	return next, nil
+	return b.state.view.set.StageTop(b.asOf(), p)
 }
 
 // nothingVanished holds the staged snapshot against the published one where a client does not: after a

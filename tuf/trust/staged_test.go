@@ -302,3 +302,32 @@ func TestStageByTwoChains(t *testing.T) {
 		t.Error("a chain that nobody delegated")
 	}
 }
+
+// The top half of Stage takes the same steps and leaves what is below to the caller, who
+// finds it by the Set.
+func TestStageTop(t *testing.T) {
+	s := newStaging(t)
+	s.AddTarget("child", "file", []byte("x"))
+	s.PublishRoot()
+	s.Publish()
+	next, err := s.published.StageTop(s.Now(), s.staged("root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Root().Version() != 2 || next.Snapshot().Version() != 3 {
+		t.Errorf("root %d, snapshot %d", next.Root().Version(), next.Snapshot().Version())
+	}
+	below := func(role tuf.RoleName, meta tuf.Meta) ([]byte, error) {
+		if role == "child" {
+			return s.Bytes("child"), nil
+		}
+		return s.load(role, meta)
+	}
+	if _, err := next.Delegated(below, "parent", "child"); err != nil {
+		t.Error(err)
+	}
+	_, err = s.published.StageTop(s.Now(), trust.Staged{Timestamp: s.published.Timestamp().Bytes()})
+	refused(t, err, trust.Version, "timestamp", "5.4.3.1")
+	_, err = s.published.StageTop(s.Now(), trust.Staged{Timestamp: s.Bytes("timestamp")})
+	refused(t, err, trust.Missing, "snapshot", "5.5.1")
+}
