@@ -307,15 +307,21 @@ func (f *HTTPFetcher) get(ctx context.Context, u *url.URL, offset int64, rootNam
 	if err := judge(resp, b, offset, rootName); err != nil {
 		// Every refresh ends its chain of roots with a 404. The connection serves the next
 		// request only if that answer was read to its end, which is worth a few bytes.
+		watch := time.AfterFunc(excuseTime, func() { cancel(errIdle) })
 		_, _ = io.CopyN(io.Discard, b, maxExcuse)
+		watch.Stop()
 		_ = resp.Body.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-// maxExcuse bounds what is read of the body of an answer that is of no use.
-const maxExcuse = 16 << 10
+// The body of an answer that is of no use is read so far, and waited for so long altogether:
+// who sends it slowly must not hold up a refresh that needs none of it.
+const (
+	maxExcuse  = 16 << 10
+	excuseTime = time.Second
+)
 
 // judge decides what an answer's head means. A server that does not know ranges
 // answers 200 with everything: then what is already there is read past.

@@ -390,6 +390,24 @@ func TestHTTPDeadlines(t *testing.T) {
 	}
 }
 
+// The body of a 404 is of no use. However slowly it comes, the answer stands after a second.
+func TestSlowExcuse(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"it stalls": time.Hour, "it drips": 300 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := virtual(t, func(req *http.Request) (*http.Response, error) {
+					return &http.Response{StatusCode: http.StatusNotFound, Body: drip{req.Context().Done(), pause}}, nil
+				}, client.HTTPConfig{MinRate: -1})
+				start := time.Now()
+				_, err := f.Metadata(t.Context(), "2.root.json", 1000)
+				if took := time.Since(start); !errors.Is(err, client.ErrAbsent) || took != time.Second {
+					t.Errorf("%v after %v", err, took)
+				}
+			})
+		})
+	}
+}
+
 // A body that keeps coming, but too slowly, is given up after the first window in which
 // it does, however much time it might take altogether.
 func TestHTTPMinRate(t *testing.T) {
