@@ -20,43 +20,42 @@ import (
 	"example.com/bailiwick/internal/testrepo"
 )
 
-// fetchVariable makes TestFetch the installer of a test: the project that it installs.
+// fetchVariable makes this program the installer of a test: the project that it installs.
 const fetchVariable = "TEST_FETCH"
 
-// TestFetch is no test of its own: it does what an installer does with the index that it is given.
-func TestFetch(t *testing.T) {
-	name := os.Getenv(fetchVariable)
-	if name == "" {
-		t.Skip("this is no test: others run it as their installer")
-	}
+// fetch does what an installer does with the index that it is given, and returns its exit code.
+func fetch(name string) int {
 	index := os.Getenv("PIP_INDEX_URL")
-	page := index + name + "/"
-	get := func(url string) (int, string) {
-		resp, err := http.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, resp.Status + "\n" + string(body)
+	page, err := get(index + name + "/")
+	if err != nil {
+		fmt.Println("no page:", err)
+		return 1
 	}
-	status, body := get(page)
-	if status != http.StatusOK {
-		fmt.Println("no page:", body)
-		os.Exit(1)
-	}
-	for _, m := range regexp.MustCompile(`href="\.\./\.\./([^"#]*)`).FindAllStringSubmatch(body, -1) {
-		status, body := get(strings.TrimSuffix(index, "simple/") + m[1])
-		if status != http.StatusOK {
-			fmt.Println("not installed:", body)
-			os.Exit(1)
+	for _, m := range regexp.MustCompile(`href="\.\./\.\./([^"#]*)`).FindAllStringSubmatch(page, -1) {
+		if _, err := get(strings.TrimSuffix(index, "simple/") + m[1]); err != nil {
+			fmt.Println("not installed:", err)
+			return 1
 		}
 		fmt.Println("installed", m[1][strings.LastIndexByte(m[1], '/')+1:])
 	}
-	os.Exit(0)
+	return 0
+}
+
+// get returns a body, or an error with the status and what the server says.
+func get(url string) (string, error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s\n%s", resp.Status, body)
+	}
+	return string(body), nil
 }
 
 // home is an installing user, and a repository that the test makes and changes.
@@ -116,13 +115,13 @@ func (h *home) later(d time.Duration) {
 
 func (h *home) run(args ...string) said { return h.runFor("", args...) }
 
-// install runs TestFetch behind the given options of bailiwick run.
+// install runs fetch behind the given options of bailiwick run.
 func (h *home) install(project string, options ...string) said {
 	self, err := os.Executable()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return h.runFor(project, append(append([]string{"run"}, options...), "--", self, "-test.run=^TestFetch$")...)
+	return h.runFor(project, append(append([]string{"run"}, options...), "--", self)...)
 }
 
 func (h *home) runFor(fetch string, args ...string) said {

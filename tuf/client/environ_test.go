@@ -13,24 +13,6 @@ import (
 	"example.com/bailiwick/tuf/client"
 )
 
-// TestFetchThroughProxy is what TestHTTPProxy runs in a process of its own: the variables of
-// the environment are read once in a process.
-func TestFetchThroughProxy(t *testing.T) {
-	if os.Getenv("CLIENT_TEST_PROXY") == "" {
-		t.Skip("runs in a process of its own")
-	}
-	const base = "http://repository.example.com/metadata"
-	f, err := client.NewHTTPFetcher(client.HTTPConfig{Metadata: base, Targets: base, Retries: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	data, err := f.Metadata(t.Context(), "timestamp.json", 100)
-	if err != nil || string(data) != "by way of the proxy" {
-		t.Errorf("%q, %v", data, err)
-	}
-}
-
 // The environment says which proxy leads to a repository, and which hosts need none.
 func TestHTTPProxy(t *testing.T) {
 	var mu sync.Mutex
@@ -55,12 +37,12 @@ func TestHTTPProxy(t *testing.T) {
 		{"a proxy", "", true},
 		{"a proxy for other hosts", "repository.example.com", false},
 	} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFetchThroughProxy$")
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 			name, _, _ := strings.Cut(strings.ToUpper(v), "=")
 			return slices.Contains([]string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"}, name)
 		})
-		cmd.Env = append(cmd.Env, "CLIENT_TEST_PROXY=1", "HTTP_PROXY="+proxy.URL, "NO_PROXY="+test.except)
+		cmd.Env = append(cmd.Env, fetchesVariable+"=1", "HTTP_PROXY="+proxy.URL, "NO_PROXY="+test.except)
 		out, err := cmd.CombinedOutput()
 		if (err == nil) != test.through {
 			t.Errorf("%s: %v\n%s", test.name, err, out)

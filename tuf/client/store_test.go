@@ -377,38 +377,12 @@ func TestFolderErrors(t *testing.T) {
 	}
 }
 
-// TestHelper is no test: it is the process that TestKill kills.
-func TestHelper(t *testing.T) {
-	path := os.Getenv("CLIENT_TEST_FOLDER")
-	if path == "" {
-		t.Skip("runs in a process of its own")
-	}
-	f := folder(t, client.FolderConfig{Path: path})
-	fmt.Println("ready")
-	for i := 0; ; i++ {
-		unlock := func() {}
-		if i%10 == 0 { // and leaves it to others most of the time
-			var err error
-			if unlock, err = f.Lock(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		data := bytes.Repeat([]byte(fmt.Sprintf("%08d", i)), 1000)
-		for _, name := range []string{"timestamp.json", "roots/1.root.json", "project.flask.json"} {
-			if err := f.Save(name, data); err != nil {
-				t.Fatal(err)
-			}
-		}
-		unlock()
-	}
-}
-
 // A process that is killed holds no lock, and leaves whole files.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	for range 5 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHelper$")
-		cmd.Env = append(os.Environ(), "CLIENT_TEST_FOLDER="+path)
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), savesVariable+"="+path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -250,7 +250,7 @@ func TestSmallOrderKeysAreForgeable(t *testing.T) {
 	identity := append([]byte{1}, make([]byte, 31)...)
 	forged := append(append([]byte{1}, make([]byte, 31)...), make([]byte, 32)...)
 	if !ed25519.Verify(identity, []byte("anything"), forged) {
-		t.Skip("the primitive refuses such keys by itself")
+		t.Log("the primitive refuses such keys by itself now")
 	}
 	if _, err := key.New("ed25519", "ed25519", hex.EncodeToString(identity)); !errors.Is(err, key.ErrMalformed) {
 		t.Errorf("error %v", err)
