@@ -102,10 +102,6 @@ func playbook(t *testing.T, row string) []string {
 
 // R61, R64: every row of the compromise table, from the theft to the recovery of users who pinned the first root.
 func TestR61Drill(t *testing.T) {
-	if underRace {
-		drillRows(t, "server", "server-strict")
-		return
-	}
 	drillRows(t, "--all")
 }
 
